@@ -1,0 +1,1 @@
+"""facedet: from WIDER FACE to a quantized face detector on a phone."""
