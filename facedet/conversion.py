@@ -241,7 +241,7 @@ def _read_image(source: WiderFace, image: FaceImage, decode: bool) -> tuple[byte
     return encoded, info
 
 
-def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> tuple[records.Face, collections.Counter]:
+def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> tuple[records.Labels, collections.Counter]:
     """The faces of a picture as a record keeps them, and how many were written, ignored and dropped, by reason."""
     size = (info.height, info.width)
     annotated = image.boxes_xywh_px
@@ -275,4 +275,4 @@ def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> 
         elif len(annotated) == 0:
             bits = np.zeros(0, np.int64)
     weights = (reasons[keep] == "").astype(np.float32)
-    return records.Face(normalized[keep], weights, image.attributes[keep], landmarks, annotated.astype(np.float32), bits), outcome
+    return records.Labels(normalized[keep], weights, image.attributes[keep], landmarks, annotated.astype(np.float32), bits), outcome

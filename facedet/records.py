@@ -40,7 +40,7 @@ class RecordsError(Exception):
 
 
 @dataclasses.dataclass
-class Face:
+class Labels:
     """What a record keeps of the faces of one picture, N of them written.
 
     boxes_yxyx_norm: float32 [N, 4], inside 0..1.  weights: float32 [N].  attributes: int64 [N, 6].
@@ -56,7 +56,7 @@ class Face:
     eval_subsets: np.ndarray | None
 
 
-def to_example(name: str, encoded: bytes, height: int, width: int, faces: Face, attribute_names: tuple[str, ...]) -> bytes:
+def to_example(name: str, encoded: bytes, height: int, width: int, faces: Labels, attribute_names: tuple[str, ...]) -> bytes:
     """One picture as a serialized tf.train.Example, the same bytes on every run."""
     from tensorflow.core.example import example_pb2  # generated code only: no TensorFlow operation runs here
 
@@ -97,6 +97,21 @@ def to_example(name: str, encoded: bytes, height: int, width: int, faces: Face, 
     if faces.eval_subsets is not None:
         integers(Keys.EVAL_SUBSETS, faces.eval_subsets)
     return example.SerializeToString(deterministic=True)
+
+
+def read_examples(paths: list[str]) -> Iterator[tuple[str, bytes, Labels]]:
+    """(name, JPEG bytes, labels) of every example, file by file. Attributes and landmarks are left out."""
+    import tensorflow as tf
+    from tensorflow.core.example import example_pb2
+
+    for serialized in tf.data.TFRecordDataset(paths).as_numpy_iterator():
+        feature = example_pb2.Example.FromString(serialized).features.feature
+        sides = [feature[key].float_list.value for key in (Keys.YMIN, Keys.XMIN, Keys.YMAX, Keys.XMAX)]
+        annotated = np.asarray(feature[Keys.EVAL_BOXES].float_list.value, np.float32).reshape(-1, 4)
+        subsets = np.asarray(feature[Keys.EVAL_SUBSETS].int64_list.value, np.int64) if Keys.EVAL_SUBSETS in feature else None
+        weights = np.asarray(feature[Keys.WEIGHT].float_list.value, np.float32)
+        labels = Labels(np.asarray(sides, np.float32).T.reshape(-1, 4), weights, np.zeros((len(weights), 0)), None, annotated, subsets)
+        yield feature[Keys.SOURCE_ID].bytes_list.value[0].decode(), feature[Keys.ENCODED].bytes_list.value[0], labels
 
 
 def shard_path(output_dir: pathlib.Path, split: str, shard: int, num_shards: int) -> pathlib.Path:

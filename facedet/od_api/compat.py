@@ -7,7 +7,6 @@ facedet.od_api patches anything.
 
 import importlib.abc
 import importlib.machinery
-import os
 import re
 import sys
 import types
@@ -15,8 +14,8 @@ import types
 
 def apply() -> None:
     """Makes `import object_detection...` work. Calling it twice does nothing more."""
-    _use_keras_2()
     _name_what_numpy_dropped()
+    _use_keras_2()
     _name_what_pillow_dropped()
     _rebuild_protos()
     _stand_in_for_estimator()
@@ -24,15 +23,14 @@ def apply() -> None:
 
 
 def _use_keras_2() -> None:
-    """The OD API is written for Keras 2: TensorFlow has to be told before it is imported, tf_keras then serves tf.keras."""
-    if os.environ.get("TF_USE_LEGACY_KERAS") not in (None, "1", "True", "true"):
+    """The OD API is written for Keras 2: tf_keras serves tf.keras where TF_USE_LEGACY_KERAS=1, which facedet/__init__ sets."""
+    import tensorflow as tf
+
+    if not tf.keras.Model.__module__.startswith("tf_keras"):
         raise RuntimeError(
-            f"TF_USE_LEGACY_KERAS={os.environ['TF_USE_LEGACY_KERAS']} is set, but the Object Detection API needs Keras 2: "
-            "unset the variable or set it to 1."
+            "tf.keras is Keras 3, the Object Detection API needs Keras 2 (tf_keras): import facedet before tensorflow, "
+            "or set TF_USE_LEGACY_KERAS=1 in the environment."
         )
-    if "TF_USE_LEGACY_KERAS" not in os.environ and "tensorflow" in sys.modules:
-        raise RuntimeError("Import facedet.od_api before tensorflow, or set TF_USE_LEGACY_KERAS=1: it needs Keras 2.")
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 
 def _name_what_numpy_dropped() -> None:

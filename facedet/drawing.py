@@ -1,0 +1,39 @@
+"""Pictures with boxes, by Pillow."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+FOUND, TRUTH, IGNORED, POINT = "#00e676", "#2979ff", "#ff9100", "#ffea00"
+
+
+def draw_boxes(image: np.ndarray, boxes_xyxy_px, color: str = FOUND, scores=None, landmarks=None) -> np.ndarray:
+    """RGB uint8 [H, W, 3] -> a copy with boxes [N, 4], their scores [N] and landmarks [N, 5, 2] drawn in."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(image.shape[:2]) / 400))
+    for i, box in enumerate(np.asarray(boxes_xyxy_px).reshape(-1, 4)):
+        left, top, right, bottom = (float(side) for side in box)
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=width)
+        if scores is not None and right - left >= 24:
+            text = f"{scores[i]:.2f}"
+            at = (left, max(0.0, top - 11))
+            draw.rectangle(draw.textbbox(at, text), fill=color)
+            draw.text(at, text, fill="black")
+        if landmarks is not None:
+            for x, y in landmarks[i]:
+                draw.ellipse((x - width, y - width, x + width, y + width), fill=POINT)
+    return np.asarray(picture)
+
+
+def contact_sheet(images: list[np.ndarray], columns: int = 4, side: int = 320) -> np.ndarray:
+    """RGB pictures of any size -> one uint8 picture with each fitted into a square of `side` pixels, row by row."""
+    rows = math.ceil(len(images) / columns)
+    sheet = Image.new("RGB", (columns * side, max(rows, 1) * side), "#202020")
+    for i, image in enumerate(images):
+        picture = Image.fromarray(image)
+        picture.thumbnail((side - 4, side - 4))
+        x, y = i % columns * side, i // columns * side
+        sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+    return np.asarray(sheet)

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Trains and evaluates a detector from a pipeline config, as the OD API's TF 1 model_main did. The same command resumes.
+
+    python scripts/model_main.py --pipeline_config_path=configs/NAME.config --model_dir=models/NAME
+
+With --checkpoint_dir it evaluates only: once with --run_once, else each new checkpoint as it comes.
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from absl import app, flags, logging  # noqa: E402
+
+flags.DEFINE_string("model_dir", None, "Where checkpoints, the config and TensorBoard's events go.")
+flags.DEFINE_string("pipeline_config_path", None, "The pipeline config.")
+flags.DEFINE_integer("num_train_steps", None, "Steps to train in all; the config's num_steps by default.")
+flags.DEFINE_boolean("eval_training_data", False, "With --checkpoint_dir: evaluate on the training records.")
+flags.DEFINE_integer("sample_1_of_n_eval_examples", 1, "Evaluate one of so many pictures.")
+flags.DEFINE_integer("sample_1_of_n_eval_on_train_examples", 0, "Evaluate one of so many training pictures as well; 0: none.")
+flags.DEFINE_string("hparams_overrides", None, "Refused: write the values into the config.")
+flags.DEFINE_string("checkpoint_dir", None, "Evaluate the checkpoints of this folder instead of training.")
+flags.DEFINE_boolean("run_once", False, "With --checkpoint_dir: evaluate the newest checkpoint and stop.")
+flags.DEFINE_integer("checkpoint_every_n", 200, "Steps between checkpoints.")
+flags.DEFINE_integer("eval_every_n", 1000, "Steps between evaluations; the last step is always evaluated.")
+FLAGS = flags.FLAGS
+
+
+def main(unused_argv) -> None:
+    """Reads FLAGS, which may be replaced by any object that has the attributes of the flags above."""
+    from facedet import memory
+
+    memory.keep_freed_memory()  # before TensorFlow starts its threads
+    from facedet import checkpoints, pipeline_config, records, training
+
+    values = _values()
+    if values["hparams_overrides"]:
+        sys.exit("error: --hparams_overrides is not supported: write the values into a copy of the config.")
+    if not values["pipeline_config_path"] or not (values["model_dir"] or values["checkpoint_dir"]):
+        sys.exit("error: --pipeline_config_path and --model_dir (or --checkpoint_dir) are needed.")
+    logging.set_verbosity(logging.ERROR)
+    try:
+        config = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
+        if values["checkpoint_dir"]:
+            _evaluate_checkpoints(config, values)
+            return
+        if not config.train_config.num_steps:
+            raise pipeline_config.ConfigError("train_config.num_steps is 0: set it, or give --num_train_steps.")
+        schedule = training.Schedule(
+            num_steps=config.train_config.num_steps,
+            save_every=values["checkpoint_every_n"],
+            evaluate_every=values["eval_every_n"],
+            eval_sample=values["sample_1_of_n_eval_examples"],
+            eval_train_sample=values["sample_1_of_n_eval_on_train_examples"],
+        )
+        training.Trainer(config, values["model_dir"]).train(schedule)
+    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, training.NotFiniteError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _values() -> dict:
+    """The flags by name; an object put in FLAGS' place may leave out those that have a default."""
+    known = flags.FLAGS
+    names = ("model_dir", "pipeline_config_path", "num_train_steps", "eval_training_data", "sample_1_of_n_eval_examples",
+             "sample_1_of_n_eval_on_train_examples", "hparams_overrides", "checkpoint_dir", "run_once", "checkpoint_every_n",
+             "eval_every_n")  # fmt: skip
+    if FLAGS is known and not known.is_parsed():
+        known.mark_as_parsed()
+    return {name: getattr(FLAGS, name, known[name].default) for name in names}
+
+
+def _evaluate_checkpoints(config, values) -> None:
+    from facedet import checkpoints, pipeline_config, records, validation
+    from facedet.checkpoint_detector import CheckpointDetector
+
+    on_train = values["eval_training_data"]
+    reader = config.train_input_reader if on_train else config.eval_input_reader[0]
+    paths = pipeline_config.input_paths(reader, "train_input_reader" if on_train else "eval_input_reader")
+    records.check_shards(paths)
+    sample = values["sample_1_of_n_eval_on_train_examples" if on_train else "sample_1_of_n_eval_examples"] or 1
+    done = None
+    while True:
+        newest = checkpoints.find(values["checkpoint_dir"])
+        if newest != done:
+            detector = CheckpointDetector.from_checkpoint(config, newest, validation.LEAST_SCORE)
+            metrics, _ = validation.validate(detector, paths, sample)
+            print(f"{newest}, {validation.PROTOCOL}:")
+            for name, value in metrics.items():
+                print(f"  {name}: {value:.4f}", flush=True)
+            done = newest
+        if values["run_once"]:
+            return
+        time.sleep(30)
+
+
+if __name__ == "__main__":
+    app.run(main)
