@@ -44,7 +44,7 @@ def load(path: str, quantizable: QuantizableNetwork) -> int:
     reader = _reader(prefix)
     shapes = reader.get_variable_to_shape_map()
     for name, variable in named_weights(quantizable).items():
-        key = next((k for k in (f"average/{name}{_VALUE}", f"weights/{name}{_VALUE}") if k in shapes), None)
+        key = next((key for key in _keys(name) if key in shapes), None)
         if key is None or tuple(shapes[key]) != tuple(variable.shape):
             stored = "is missing" if key is None else f"has shape {shapes[key]}"
             raise CheckpointError(f"{prefix}: weight {name} {stored}, the config's network has {tuple(variable.shape)}. Is it this config's?")
@@ -60,7 +60,7 @@ def fine_tune(path: str, quantizable: QuantizableNetwork, backbone_only: bool) -
     wanted = {n: v for n, v in named_weights(quantizable).items() if not backbone_only or n.startswith(_BACKBONE)}
     taken = 0
     for name, variable in wanted.items():
-        for key in (f"average/{name}{_VALUE}", f"weights/{name}{_VALUE}"):
+        for key in _keys(name):
             if key in shapes and tuple(shapes[key]) == tuple(variable.shape):
                 variable.assign(reader.get_tensor(key))
                 taken += 1
@@ -74,6 +74,12 @@ def write_weights(prefix: str, quantizable: QuantizableNetwork, step: int) -> st
     """Writes weights and ranges alone, without the optimizer's: what is shipped and fine-tuned from."""
     state = tf.train.Checkpoint(weights=named_weights(quantizable), step=tf.Variable(step, dtype=tf.int64))
     return state.write(prefix)
+
+
+def _keys(name: str) -> tuple[str, str]:
+    """Where a checkpoint holds a weight, the averaged one first. TensorFlow doubles the dots of a name."""
+    escaped = name.replace(".", "..")
+    return f"average/{escaped}{_VALUE}", f"weights/{escaped}{_VALUE}"
 
 
 def _reader(prefix: str):

@@ -67,12 +67,13 @@ class QuantizableNetwork:
         """The outputs of the network as it will be quantized; while training the ranges go on learning."""
         return self._run(images, quantize=True, observe=training, constant=False)
 
-    def inference_graph(self, images, quantize: bool):
+    def inference_graph(self, images, quantize: bool, outputs: list | None = None):
         """The network for export, traced inside a tf.function: batch norms folded into constants, ranges constant.
 
         quantize: weights on their grid and fake quantization of activations; otherwise plain float arithmetic.
+        outputs: Keras tensors of the network to give instead of its own outputs.
         """
-        return self._run(images, quantize=quantize, observe=False, constant=True)
+        return self._run(images, quantize=quantize, observe=False, constant=True, outputs=outputs)
 
     def check_ranges(self) -> None:
         """Raises NotQuantizableError where a range was never collected."""
@@ -87,7 +88,7 @@ class QuantizableNetwork:
         first = tf.equal(variable[0], variable[1])
         variable.assign(tf.where(first, latest, _MOMENTUM * variable + (1 - _MOMENTUM) * tf.stop_gradient(latest)))
 
-    def _run(self, images, quantize, observe, constant):
+    def _run(self, images, quantize, observe, constant, outputs=None):
         tensors = {id(self.network.inputs[0]): _fake_quant(images, *INPUT_RANGE) if quantize else images}
         for step in self._steps:
             inputs = [tensors[key] for key in step.sources]
@@ -106,7 +107,7 @@ class QuantizableNetwork:
                         bounds = bounds.numpy()
                 values = _fake_quant(values, bounds[0], bounds[1])
             tensors[step.target] = values
-        return [tensors[id(output)] for output in self.network.outputs]
+        return [tensors[id(output)] for output in outputs or self.network.outputs]
 
 
 def folded(convolution, batch_norm):

@@ -1,0 +1,91 @@
+"""The model card of an export, as JSON and as Markdown."""
+
+import hashlib
+import pathlib
+
+from tabulate import tabulate
+
+from facedet.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
+from facedet.widerface import SUBSETS
+
+HARDWARE = {
+    "int8": "CPU of a phone or board, NPU",
+    "int8_raw": "CPU or NPU of a client that does its own NMS",
+    "float16": "CPU, where int8 is not wanted",
+    "float16_raw": "GPU (it refuses the NMS operator)",
+    "float32": "CPU; the reference",
+    "float32_raw": "GPU in full precision; conversion to other formats",
+}
+OUTPUTS = {
+    "detection_boxes": ("[1, {detections}, 4]", "ymin, xmin, ymax, xmax in fractions of the picture, best first"),
+    "detection_classes": ("[1, {detections}]", "always 0, face"),
+    "detection_scores": ("[1, {detections}]", "0..1, falling"),
+    "num_detections": ("[1]", "how many rows hold a detection; the rest is not initialized"),
+    "raw_boxes": ("[1, {anchors}, 4]", "ycenter, xcenter, height, width in fractions of the picture; decoded, not suppressed"),
+    "raw_scores": ("[1, {anchors}, 1]", "0..1"),
+}
+LICENCE = (
+    "The weights were learned from WIDER FACE, whose pictures are for non-commercial research only, starting from ImageNet "
+    "weights; take them for research. The code that made them is under its own licence."
+)
+
+
+def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
+    data = path.read_bytes()
+    kind = precision if with_nms else precision + "_raw"
+    names = OUTPUTS_WITH_NMS if with_nms else OUTPUTS_RAW
+    entry = {"file": path.name, "kind": kind, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {**entry, "input": "uint8" if precision == "int8" else "float32", "outputs": list(names), "hardware": HARDWARE[kind]}
+
+
+def markdown(card: dict) -> str:
+    """The card's Markdown; every figure in it stands in the JSON beside it."""
+    height, width = card["input"]["height"], card["input"]["width"]
+    sizes = {"detections": card["max_detections"], "anchors": card["anchors"]["count"]}
+    files = [[f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]] for f in card["files"]]
+    parity = card["parity"]
+    subsets = SUBSETS if parity["official_subsets"] else SUBSETS[-1:]
+    heading = [s.capitalize() if parity["official_subsets"] else "all faces" for s in subsets]
+    rows = [
+        [r["name"], *(f"{r[s]:.4f}" for s in subsets), f"{r['median_iou']:.4f}", f"{r['median_score']:.4f}", f"{r['matched']} / {r['unmatched']}"]
+        for r in parity["rows"]
+    ]
+    outputs = [[name, shape.format(**sizes), meaning] for name, (shape, meaning) in OUTPUTS.items()]
+    anchors = [[a["stride"], a["count"], ", ".join(f"{w} x {h}" for w, h in a["sizes_px"])] for a in card["anchors"]["levels"]]
+    return "\n".join(
+        [
+            f"# {card['name']}",
+            "",
+            f"Face detector, input {width}x{height}, {card['parameters']:,} parameters, step {card['step']} of `{card['config']}`, "
+            f"quantization: {card['quantization']}.",
+            "",
+            tabulate(files, ["file", "for", "bytes", "input", "SHA-256"], "github", intfmt=","),
+            "",
+            f"Input `image` [1, {height}, {width}, 3]: RGB 0..255, the picture stretched to it; normalization is in the graph.",
+            "Outputs, in this order, float32:",
+            "",
+            tabulate(outputs, ["output", "shape", "meaning"], "github"),
+            "",
+            "## Parity",
+            "",
+            f"Checkpoint and files on the same {parity['pictures']} pictures of `{parity['records']}`; {parity['protocol']}. "
+            f"Matched: the checkpoint's boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
+            "",
+            tabulate(rows, ["", *heading, "median IoU", "median score difference", "matched / not"], "github", disable_numparse=True),
+            "",
+            "## Anchors",
+            "",
+            f"{card['anchors']['count']:,} in all; width x height in pixels of the input.",
+            "",
+            tabulate(anchors, ["stride", "number", "sizes"], "github"),
+            "",
+            "## Post-processing",
+            "",
+            f"Scores from {card['score_threshold']}, non-maximum suppression at IoU {card['iou_threshold']:.2f}, at most {card['max_detections']} faces.",
+            "",
+            "## Licence of the weights",
+            "",
+            LICENCE,
+            "",
+        ]
+    )

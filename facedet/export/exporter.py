@@ -1,0 +1,134 @@
+"""One export: a checkpoint -> six files, their parity report and the model card, all of them or none."""
+
+import itertools
+import json
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from facedet import detector, pipeline_config, records, validation
+from facedet.checkpoint_detector import CheckpointDetector
+from facedet.export import card, parity, tflite
+
+
+class ExportError(Exception):
+    """An export that cannot be made; the message says why and the way out."""
+
+
+def export(config_path: str, checkpoint: str, output_dir: str, parity_images: int = 100, calibration_images: int = 200, say=print) -> dict:
+    """Writes <config name>_<precision>[_raw].tflite, model_card.json and model_card.md to output_dir; returns the card.
+
+    A checkpoint of quantization-aware training brings its ranges along; a float one is calibrated on the config's training
+    records. Parity is measured on its evaluation records. Raises ParityError past the limits: output_dir then stays as it was.
+    """
+    config = pipeline_config.read(config_path)
+    name = pathlib.Path(config_path).stem
+    reference = CheckpointDetector.from_checkpoint(config, checkpoint, parity.LEAST_SCORE)
+    model, quantizable = reference.model, reference.quantizable
+    if reference.quantize:
+        ranges = "quantization-aware training"
+    else:
+        paths = pipeline_config.input_paths(config.train_input_reader, "train_input_reader")
+        calibrate(reference, paths, calibration_images)
+        ranges = f"after training, calibrated on {calibration_images} training pictures"
+    say(f"{checkpoint}: step {reference.step}; int8 ranges: {ranges}.")
+
+    suppression = config.model.ssd.post_processing.batch_non_max_suppression
+    nms = {
+        "max_detections": suppression.max_total_detections,
+        "score_threshold": round(suppression.score_threshold, 6),
+        "iou_threshold": round(suppression.iou_threshold, 6),
+    }
+    output_dir = pathlib.Path(output_dir)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}.") as directory:
+        made = pathlib.Path(directory)
+        kinds = list(itertools.product(tflite.PRECISIONS, (True, False)))
+        files, detectors, precisions = [], {"checkpoint": reference}, {}
+        for precision, with_nms in tqdm(kinds, desc="convert", unit="file"):
+            path = made / f"{name}_{precision}{'' if with_nms else '_raw'}.tflite"
+            path.write_bytes(tflite.convert(model, quantizable, precision, with_nms, nms))
+            files.append(card.file_entry(path, precision, with_nms))
+            kind = files[-1]["kind"]
+            detectors[kind], precisions[kind] = detector.FaceDetector(path, parity.LEAST_SCORE, num_threads=2), precision
+        report = _parity_report(config, detectors, precisions, parity_images)
+        made_card = {
+            "name": name,
+            "config": pathlib.Path(config_path).name,
+            "step": reference.step,
+            "quantization": ranges,
+            "parameters": int(sum(np.prod(w.shape) for w in model.network.trainable_weights + model.network.non_trainable_weights)),
+            "input": {"height": model.input_size[0], "width": model.input_size[1], "color": "RGB", "range": "0..255"},
+            **nms,
+            "anchors": _anchor_table(model),
+            "files": files,
+            "parity": report,
+            "licence": card.LICENCE,
+        }
+        (made / "model_card.json").write_text(json.dumps(made_card, indent=1) + "\n")
+        (made / "model_card.md").write_text(card.markdown(made_card))
+        output_dir.mkdir(exist_ok=True)
+        for path in made.iterdir():
+            shutil.move(path, output_dir / path.name)
+    return made_card
+
+
+def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
+    """Collects the ranges of a float network's activations on `count` pictures of the records."""
+    observe = tf.function(lambda images: reference.quantizable.observe(images * (2.0 / 255.0) - 1.0, training=False))
+    examples = itertools.islice(records.read_examples(paths), count)
+    height, width = reference.model.input_size
+    for variable in reference.quantizable.ranges.values():
+        variable.assign([0.0, 0.0])
+    with tqdm(total=count, desc="calibrate", unit="img") as progress:
+        while batch := list(itertools.islice(examples, 4)):
+            images = [detector.resize(validation.decode(encoded), height, width) for _, encoded, _ in batch]
+            observe(tf.constant(np.stack(images), tf.float32))
+            progress.update(len(batch))
+
+
+def _parity_report(config, detectors, precisions, count) -> dict:
+    paths = pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+    split = records.check_shards(paths)
+    total = sum(shard["examples"] for shard in split["shards"])
+    step = max(1, total // count)
+    pictures, truth, official = [], {}, False
+    for name, encoded, labels in itertools.islice(records.read_examples(paths), 0, step * count, step):
+        image = validation.decode(encoded)
+        pictures.append((name, image))
+        truth[name] = validation.ground_truth(labels, *image.shape[:2])
+        official |= labels.eval_subsets is not None
+    if not pictures:
+        raise ExportError("eval_input_reader holds no picture to compare checkpoint and files on.")
+    rows = parity.compare(detectors, pictures, truth)
+    parity.check(rows, precisions)
+    return {
+        "records": str(config.eval_input_reader[0].tf_record_input_reader.input_path[0]),
+        "pictures": len(pictures),
+        "official_subsets": official,
+        "protocol": validation.PROTOCOL,
+        "matched_score": parity.MATCHED_SCORE,
+        "limits": ", ".join(
+            f"{p}: AP -{limit.average_precision}, IoU {limit.median_iou}, score {limit.median_score}" for p, limit in parity.LIMITS.items()
+        )
+        + ".",
+        "rows": rows,
+    }
+
+
+def _anchor_table(model) -> dict:
+    """The anchors level by level, sizes in pixels of the input."""
+    height, width = model.input_size
+    sizes = tflite.anchors_yxhw(model)[:, 2:] * (height, width)
+    levels, at = [], 0
+    for level, per_place in enumerate(model.anchors_per_location):
+        rows, columns = model.network.get_layer(f"box_head_{level}").output.shape[1:3]
+        count = rows * columns * per_place
+        shapes = [[round(float(w), 1), round(float(h), 1)] for h, w in sizes[at : at + per_place]]
+        levels.append({"stride": round(height / rows), "count": count, "sizes_px": shapes})
+        at += count
+    return {"count": at, "levels": levels}

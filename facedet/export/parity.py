@@ -1,0 +1,95 @@
+"""Checkpoint against every exported file on the same pictures: what quantization and conversion changed, with limits."""
+
+import dataclasses
+
+import numpy as np
+from tqdm import tqdm
+
+from facedet import boxes
+from facedet.evaluation import protocol
+from facedet.widerface import SUBSETS
+
+LEAST_SCORE = 0.02  # of detections that are scored
+MATCHED_SCORE = 0.3  # of checkpoint detections whose counterparts are looked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a file may lose against its checkpoint before the export fails."""
+
+    average_precision: float
+    median_iou: float
+    median_score: float
+
+
+LIMITS = {
+    "float32": Limits(0.002, 0.995, 0.002),
+    "float16": Limits(0.005, 0.98, 0.01),
+    "int8": Limits(0.02, 0.90, 0.05),
+}
+
+
+class ParityError(RuntimeError):
+    """A file that does not compute what its checkpoint does; the message lists each figure past its limit."""
+
+
+def compare(detectors: dict, pictures: list, ground_truth: dict) -> list[dict]:
+    """detectors: {name: detector}, 'checkpoint' first; all with a score threshold of LEAST_SCORE.  pictures: [(name, RGB)].
+
+    Returns a row a detector: {name, AP by subset, median_iou and median_score of matched boxes, matched, unmatched}.
+    The first row is the checkpoint's own, against which the others are matched.
+    """
+    found: dict[str, dict] = {name: {} for name in detectors}
+    for picture, image in tqdm(pictures, desc="parity", unit="img"):
+        for name, detector in detectors.items():
+            found[name][picture] = detector.detect(image)
+    reference = found["checkpoint"]
+    rows = []
+    for name, faces in found.items():
+        detections = {picture: protocol.Detections(f.boxes, f.scores) for picture, f in faces.items()}
+        results = protocol.evaluate(detections, ground_truth)
+        overlaps, differences, unmatched = [], [], 0
+        for picture, expected in reference.items():
+            strong = expected.scores >= MATCHED_SCORE
+            if not strong.any():
+                continue
+            if not len(faces[picture]):
+                unmatched += int(strong.sum())
+                continue
+            overlap = boxes.iou(expected.boxes[strong], faces[picture].boxes)
+            best = overlap.argmax(1)
+            matched = overlap.max(1) >= 0.5
+            unmatched += int((~matched).sum())
+            overlaps += overlap.max(1)[matched].tolist()
+            differences += np.abs(faces[picture].scores[best] - expected.scores[strong])[matched].tolist()
+        rows.append(
+            {
+                "name": name,
+                **{subset: results[subset].average_precision for subset in SUBSETS},
+                "median_iou": float(np.median(overlaps)) if overlaps else float("nan"),
+                "median_score": float(np.median(differences)) if differences else float("nan"),
+                "greatest_score": float(max(differences, default=float("nan"))),
+                "matched": len(overlaps),
+                "unmatched": unmatched,
+            }
+        )
+    return rows
+
+
+def check(rows: list[dict], precisions: dict[str, str]) -> None:
+    """Raises ParityError where a row is past the limits of its precision. precisions: {row's name: precision}."""
+    reference, faults = rows[0], []
+    for row in rows[1:]:
+        limits = LIMITS[precisions[row["name"]]]
+        for subset in SUBSETS:
+            lost = reference[subset] - row[subset]
+            if lost > limits.average_precision:
+                faults.append(f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than the checkpoint's (limit {limits.average_precision})")
+        if reference["matched"] and not row["median_iou"] >= limits.median_iou:
+            faults.append(f"{row['name']}: median IoU of matched boxes {row['median_iou']:.4f} (limit {limits.median_iou})")
+        if reference["matched"] and not row["median_score"] <= limits.median_score:
+            faults.append(f"{row['name']}: median score difference {row['median_score']:.4f} (limit {limits.median_score})")
+        if row["unmatched"] > 0.05 * max(reference["matched"], 20):
+            faults.append(f"{row['name']}: {row['unmatched']} of {reference['matched']} boxes have no counterpart (limit 5%)")
+    if faults:
+        raise ParityError("These files do not compute what the checkpoint does:\n  " + "\n  ".join(faults))
