@@ -1,0 +1,35 @@
+# make demo | test | lint | doctor | clean. Each makes its own environment first; nothing has to be activated.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA_DIR ?=
+
+.PHONY: demo test lint doctor clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python scripts/demo.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --cov=facedet --cov-report=term tests
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+doctor:
+	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/doctor.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/.demo: requirements.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found. Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.test: requirements-dev.txt $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

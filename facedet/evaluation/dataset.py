@@ -1,0 +1,42 @@
+"""The pictures of a WIDER FACE split with their official lists, a detector's detections on them, and their text form."""
+
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from facedet import boxes, widerface
+from facedet.evaluation.protocol import Detections, GroundTruth
+
+
+def load(data_dir: str, eval_gt_dir: str | None = None) -> tuple[widerface.WiderFace, dict[str, GroundTruth]]:
+    """The val pictures that are there, with what the protocol scores them against.
+
+    Raises WiderFaceError where there are no pictures or no official evaluation lists.
+    """
+    source = widerface.WiderFace(data_dir, "val")
+    directory = eval_gt_dir or widerface.find_eval_gt(data_dir) or pathlib.Path(data_dir) / "eval_gt"
+    subsets = widerface.load_subsets(directory)
+    present = source.sizes()
+    truth = {name: GroundTruth(*lists) for name, lists in subsets.items() if name in present}
+    if not truth:
+        raise widerface.WiderFaceError(f"{source.images_source} holds none of the {len(subsets):,} val pictures.")
+    return source, truth
+
+
+def read_picture(source: widerface.WiderFace, name: str) -> np.ndarray:
+    """RGB uint8 [H, W, 3], as stored."""
+    with Image.open(io.BytesIO(source.read(name))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def write_predictions(detections: dict[str, Detections], output_dir: str) -> None:
+    """<event>/<picture>.txt in the official form: name, count, then 'left top width height score' a line, best first."""
+    for name, found in detections.items():
+        path = pathlib.Path(output_dir) / pathlib.Path(name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        order = np.argsort(-found.scores, kind="stable")
+        rows = np.column_stack([boxes.xyxy_to_xywh(found.boxes_xyxy_px), found.scores])[order]
+        lines = [pathlib.Path(name).stem, str(len(rows)), *(" ".join(f"{v:.3f}" for v in row[:4]) + f" {row[4]:.5f}" for row in rows)]
+        path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,62 @@
+"""Who may know whom (facedet's modules know only what stands before them), read from the imports."""
+
+import ast
+import pathlib
+
+from conftest import ROOT, run
+
+FACEDET = ROOT / "facedet"
+LIGHT = ("detector", "boxes", "widerface", "evaluation", "jpeg")  # neither TensorFlow nor the OD API
+ORDER = ["boxes", "jpeg", "widerface", "records", "conversion", "sample", "anchors", "networks", "od_api", "pipeline_config", "quantization",
+         "checkpoints", "evaluation", "detector", "drawing", "checkpoint_detector", "validation", "training", "export"]  # fmt: skip
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(path: pathlib.Path) -> str:
+    return path.relative_to(FACEDET).parts[0].removesuffix(".py")
+
+
+def modules():
+    return [(part_of(path), path) for path in sorted(FACEDET.rglob("*.py"))]
+
+
+def test_only_od_api_imports_object_detection():
+    for part, path in modules():
+        if part != "od_api":
+            assert not [name for name in imports_of(path) if name.startswith("object_detection")], path
+
+
+def test_light_modules_import_no_tensorflow():
+    for part, path in modules():
+        if part in LIGHT:
+            heavy = [name for name in imports_of(path) if name.split(".")[0] in ("tensorflow", "tf_keras", "object_detection")]
+            assert not heavy, (path, heavy)
+
+
+def test_modules_know_only_what_stands_before_them():
+    late = {"od_api": {"networks", "records"}}
+    for part, path in modules():
+        if part not in ORDER:
+            continue
+        known = {name.split(".")[1] for name in imports_of(path) if name.startswith("facedet.")} & set(ORDER)
+        wrong = {other for other in known if other != part and ORDER.index(other) > ORDER.index(part)} - late.get(part, set())
+        assert not wrong, (path, wrong)
+
+
+def test_importing_facedet_brings_no_tensorflow():
+    code = "import sys, facedet; assert not {'tensorflow', 'tf_keras', 'object_detection', 'scipy', 'cv2'} & set(sys.modules)"
+    run("-c", code)
+
+
+def test_scripts_hold_no_machine_paths():
+    for path in [*ROOT.glob("scripts/*.py"), *ROOT.glob("dataset_tools/*.py"), *FACEDET.rglob("*.py")]:
+        assert "/work/" not in path.read_text() and "/root/" not in path.read_text(), path
