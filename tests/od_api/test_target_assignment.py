@@ -1,0 +1,78 @@
+"""Matching against the OD API's own target assigner, which it replaces, and the rule that ours adds: faces to ignore."""
+
+import numpy as np
+import pytest
+from conftest import MAIN_CONFIG
+
+from facedet import pipeline_config
+from facedet.od_api import detection_model, target_assignment
+
+import tensorflow as tf  # isort: skip
+from object_detection.builders import box_coder_builder, matcher_builder, region_similarity_calculator_builder  # isort: skip
+from object_detection.core import box_list, target_assigner  # isort: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return detection_model.build(pipeline_config.read(str(MAIN_CONFIG)).model, is_training=True)
+
+
+def random_faces(generator, count, least=0.04):
+    sides = np.exp(generator.uniform(np.log(least), np.log(0.6), (count, 2)))
+    corner = generator.uniform(0, 1 - sides)
+    return np.concatenate([corner, corner + sides], 1).astype(np.float32)
+
+
+def test_equals_the_od_api_where_no_face_is_ignored(model):
+    generator = np.random.default_rng(1)
+    boxes = [random_faces(generator, count) for count in (1, 7, 30)]
+    ssd = pipeline_config.read(str(MAIN_CONFIG)).model.ssd
+    assigner = target_assigner.TargetAssigner(
+        region_similarity_calculator_builder.build(ssd.similarity_calculator), matcher_builder.build(ssd.matcher), box_coder_builder.build(ssd.box_coder)
+    )
+    lists = [tf.constant(b) for b in boxes]
+    ours = model._assign_targets(lists, [tf.ones([len(b), 1]) for b in boxes])
+    theirs = target_assigner.batch_assign_targets(
+        assigner, model.anchors, [box_list.BoxList(b) for b in lists], [tf.ones([len(b), 1]) for b in boxes], tf.zeros([1]), None
+    )
+    positive = theirs[4].numpy() >= 0
+    assert positive.sum() > 100
+    np.testing.assert_array_equal(ours[4], theirs[4])
+    np.testing.assert_allclose(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1])
+    np.testing.assert_allclose(ours[2].numpy()[positive], theirs[2].numpy()[positive], atol=1e-4)
+    np.testing.assert_allclose(ours[3], theirs[3])
+
+
+def matched(model, boxes, weights):
+    matches, _, _ = target_assignment.match([tf.constant(boxes)], [tf.constant(weights, tf.float32)], model.anchors.get(), model.rules)
+    return matches.numpy()[0]
+
+
+def test_anchors_on_an_ignored_face_are_neither_face_nor_background(model):
+    face = np.asarray([[0.3, 0.3, 0.6, 0.5]], np.float32)
+    as_face, as_ignored = matched(model, face, [1.0]), matched(model, face, [0.0])
+    assert (as_face >= 0).any() and not (as_ignored >= 0).any()
+    assert (as_ignored[as_face >= 0] == target_assignment.IGNORED).all()
+    anchors = model.anchors.get().numpy()
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    small_inside = ((centers > 0.4) & (centers < 0.45)).all(1) & (anchors[:, 2] - anchors[:, 0] < 0.06)
+    assert small_inside.any() and (as_ignored[small_inside] == target_assignment.IGNORED).all()
+    far = (centers > 0.8).all(1)
+    assert (as_ignored[far] == target_assignment.UNMATCHED).all()
+
+
+def test_a_face_next_to_an_ignored_one_is_still_learned(model):
+    boxes = np.asarray([[0.3, 0.3, 0.45, 0.4], [0.31, 0.31, 0.46, 0.41]], np.float32)
+    assert (matched(model, boxes, [1.0, 0.0]) == 0).any()
+
+
+def test_a_face_smaller_than_every_anchor_is_ignored(model):
+    boxes = tf.constant([[0.5, 0.5, 0.51, 0.51], [0.2, 0.2, 0.4, 0.4]])
+    assert model._ignore_too_small(boxes, tf.ones([2])).numpy().tolist() == [0, 1]
+
+
+def test_no_faces_at_all(model):
+    empty = tf.zeros([0, 4])
+    targets = model._assign_targets([empty, empty], [tf.zeros([0, 1])] * 2, weights_list=[tf.zeros([0])] * 2)
+    assert (targets[4].numpy() == target_assignment.UNMATCHED).all() and (targets[1].numpy() == 1).all() and (targets[3].numpy() == 0).all()
