@@ -16,9 +16,9 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from tabulate import tabulate  # noqa: E402
+from tabulate import tabulate
 
-from facedet import conversion, records, widerface  # noqa: E402
+from facedet import conversion, records, widerface
 
 
 def main(argv=None) -> int:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks into a set of records: counts, checksums, a histogram of face sizes, and pictures with their boxes.
 
-    python dataset_tools/inspect_tf_record.py --records 'data/widerface/widerface_val.tfrecord-*' --num_pictures 12
+python dataset_tools/inspect_tf_record.py --records 'data/widerface/widerface_val.tfrecord-*' --num_pictures 12
 """
 
 import argparse
@@ -55,7 +55,10 @@ def main(argv=None) -> int:
             pictures.append(_drawn(encoded, labels))
     print(f"{len(paths)} shards, checksums right\n" + tabulate(counts.items(), intfmt=","))
     histogram, _ = np.histogram(np.concatenate([*heights, []]), EDGES)
-    rows = [[f"{low:g} - {high:g}", n, "#" * round(60 * n / max(histogram.max(), 1))] for (low, high), n in zip(itertools.pairwise(EDGES), histogram, strict=True)]
+    rows = [
+        [f"{low:g} - {high:g}", n, "#" * round(60 * n / max(histogram.max(), 1))]
+        for (low, high), n in zip(itertools.pairwise(EDGES), histogram, strict=True)
+    ]
     print("\n" + tabulate(rows, ["face height, px", "faces", ""], intfmt=","))
     if pictures:
         Image.fromarray(drawing.contact_sheet(pictures)).save(args.contact_sheet)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a small data set in WIDER FACE's own layout, composed from photographs in the public domain and under CC0.
 
-    python dataset_tools/make_sample_dataset.py --output_dir data/sample
+python dataset_tools/make_sample_dataset.py --output_dir data/sample
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from facedet import sample  # noqa: E402
+from facedet import sample
 
 
 def main(argv=None) -> int:

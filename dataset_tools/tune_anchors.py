@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well a config's anchors cover the faces of a data set, as a table and a plot, and a fitted ladder as config text.
 
-    python dataset_tools/tune_anchors.py --pipeline_config_path configs/NAME.config --records 'data/widerface/widerface_val.tfrecord-*'
+python dataset_tools/tune_anchors.py --pipeline_config_path configs/NAME.config --records 'data/widerface/widerface_val.tfrecord-*'
 """
 
 import argparse
@@ -28,7 +28,11 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         config = pipeline_config.read(args.pipeline_config_path)
-        paths = sorted(glob.glob(args.records)) if args.records else pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+        paths = (
+            sorted(glob.glob(args.records))
+            if args.records
+            else pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+        )
         records.check_shards(paths)
         model = detection_model.build(config.model, is_training=False)
     except (pipeline_config.ConfigError, records.RecordsError, ValueError) as error:

@@ -4,8 +4,8 @@ import os
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # the OD API is written for Keras 2; TensorFlow reads this when it is imported
 
-from facedet import _version  # noqa: E402
-from facedet.detector import DetectorError, FaceDetector, Faces  # noqa: E402
+from facedet import _version
+from facedet.detector import DetectorError, FaceDetector, Faces
 
 __all__ = ["DetectorError", "FaceDetector", "Faces"]
 __version__ = _version.__version__

@@ -1,6 +1,7 @@
 """How well a config's anchors cover the faces of a data set, and a ladder of anchors fitted to them. numpy only."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from tqdm import tqdm
@@ -43,7 +44,9 @@ def best_overlap(faces_yxyx: np.ndarray, anchors_yxyx: np.ndarray, chunk: int = 
     return best
 
 
-def coverage_table(faces: FaceSet, best: np.ndarray, input_size: tuple[int, int], edges=(0, 4, 6, 8, 12, 16, 24, 32, 64, 128, np.inf)) -> list[dict]:
+def coverage_table(
+    faces: FaceSet, best: np.ndarray, input_size: tuple[int, int], edges=(0, 4, 6, 8, 12, 16, 24, 32, 64, 128, np.inf)
+) -> list[dict]:
     """Rows {faces, label, half, third}: the share of faces whose best anchor reaches IoU 0.5 and 0.35, by subset and by height at the input."""
 
     def row(label, mask):
@@ -55,7 +58,7 @@ def coverage_table(faces: FaceSet, best: np.ndarray, input_size: tuple[int, int]
     if faces.member is not None:
         rows += [row(subset.capitalize(), faces.member[:, i]) for i, subset in enumerate(SUBSETS)]
     heights = (faces.boxes_yxyx_norm[:, 2] - faces.boxes_yxyx_norm[:, 0]) * input_size[0]
-    rows += [row(f"{low:g} - {high:g} px", (heights >= low) & (heights < high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    rows += [row(f"{low:g} - {high:g} px", (heights >= low) & (heights < high)) for low, high in itertools.pairwise(edges)]
     return rows
 
 

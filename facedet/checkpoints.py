@@ -47,7 +47,9 @@ def load(path: str, quantizable: QuantizableNetwork) -> int:
         key = next((key for key in _keys(name) if key in shapes), None)
         if key is None or tuple(shapes[key]) != tuple(variable.shape):
             stored = "is missing" if key is None else f"has shape {shapes[key]}"
-            raise CheckpointError(f"{prefix}: weight {name} {stored}, the config's network has {tuple(variable.shape)}. Is it this config's?")
+            raise CheckpointError(
+                f"{prefix}: weight {name} {stored}, the config's network has {tuple(variable.shape)}. Is it this config's?"
+            )
         variable.assign(reader.get_tensor(key))
     return int(reader.get_tensor(f"step{_VALUE}")) if f"step{_VALUE}" in shapes else 0
 

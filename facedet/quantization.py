@@ -170,7 +170,9 @@ def _plan(network: keras.Model) -> list[_Step]:
         if isinstance(layer, layers.InputLayer) or id(node) in fused:
             continue
         if layer.name in seen:
-            raise NotQuantizableError(f"Layer {layer.name!r} is used twice: shared layers have no range of their own. Give each use a layer.")
+            raise NotQuantizableError(
+                f"Layer {layer.name!r} is used twice: shared layers have no range of their own. Give each use a layer."
+            )
         seen.add(layer.name)
         batch_norm = activation = None
         output = node.outputs
@@ -181,8 +183,10 @@ def _plan(network: keras.Model) -> list[_Step]:
             return users[0] if len(users) == 1 and isinstance(users[0].layer, kind) else None
 
         if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
-            if (isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier != 1) or layer.dilation_rate != (1, 1) or (
-                layer.activation is not None and layer.activation is not keras.activations.linear
+            if (
+                (isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier != 1)
+                or layer.dilation_rate != (1, 1)
+                or (layer.activation is not None and layer.activation is not keras.activations.linear)
             ):
                 raise NotQuantizableError(f"Layer {layer.name!r}: dilation, depth multiplier and built-in activations are not supported.")
             after = follower(layers.BatchNormalization, output)

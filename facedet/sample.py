@@ -181,5 +181,7 @@ def _write_lists(directory: pathlib.Path, pictures: dict) -> None:
     }
     savemat(directory / "wider_face_val.mat", faces)
     for subset in SUBSETS:
-        kept = cells([cells([np.flatnonzero(boxes_of[n][:, 3] >= _LEAST_HEIGHT[subset])[:, None] + 1.0 for n in names]) for names in by_event])
+        kept = cells(
+            [cells([np.flatnonzero(boxes_of[n][:, 3] >= _LEAST_HEIGHT[subset])[:, None] + 1.0 for n in names]) for names in by_event]
+        )
         savemat(directory / f"wider_{subset}_val.mat", {**faces, "gt_list": kept})

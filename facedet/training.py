@@ -96,8 +96,8 @@ class Trainer:
         with _stop_signals() as stop, writer.as_default():
             window = time.perf_counter()
             while int(self.step) < schedule.num_steps and not stop:
-                if forward is not (wanted := self._forward()):
-                    forward, train_step = wanted, self._build_step(wanted, dataset.element_spec)
+                if forward != (wanted := self.forward()):
+                    forward, train_step = wanted, self.build_step(wanted, dataset.element_spec)
                     window = time.perf_counter()
                 rate = self.learning_rate()
                 batch = next(batches)
@@ -167,19 +167,14 @@ class Trainer:
         self.say(f"step {step} ({name}, {kind}): {line}")
         return metrics
 
-    def _forward(self):
+    def forward(self):
         """What the network computes at this step: float while its ranges are collected, then as it will be quantized."""
         if self.delay is None:
             return self.model.network
-        # bound methods are made anew at each look
-        name = "simulate" if self.quantizing else "observe"
-        return self._forwards.setdefault(name, getattr(self.quantizable, name))
+        return self.quantizable.simulate if self.quantizing else self.quantizable.observe
 
-    @property
-    def _forwards(self) -> dict:
-        return self.__dict__.setdefault("_forward_cache", {})
-
-    def _build_step(self, forward, batch_spec):
+    def build_step(self, forward, batch_spec):
+        """The traced training step: batch -> {name of a loss: value}; it applies the gradients and counts the step."""
         if self.quantizing:
             self.say(f"step {int(self.step)}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
         self.model.forward = forward

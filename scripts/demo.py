@@ -143,12 +143,18 @@ def _report(output: pathlib.Path, files, run: _Runner) -> None:
         [
             "# What the demo measured",
             "",
-            tabulate(rows, ["file", "Easy", "Medium", "Hard", "bytes", "median IoU against the checkpoint"], "github", disable_numparse=True),
+            tabulate(
+                rows, ["file", "Easy", "Medium", "Hard", "bytes", "median IoU against the checkpoint"], "github", disable_numparse=True
+            ),
             "",
             results["protocol"],
             f"{faces} faces in the {len(found)} pictures of found.png, from score 0.4 on.",
             "",
-            tabulate([[name, f"{s:.0f}"] for name, s in [*run.seconds.items(), ("all", sum(run.seconds.values()))]], ["step", "seconds"], "github"),
+            tabulate(
+                [[name, f"{s:.0f}"] for name, s in [*run.seconds.items(), ("all", sum(run.seconds.values()))]],
+                ["step", "seconds"],
+                "github",
+            ),
             "",
         ]
     )

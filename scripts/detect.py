@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds faces in pictures, folders of pictures and video files: draws boxes and writes what was found as JSON beside.
 
-    python scripts/detect.py --tflite FILE --output_dir found picture.jpg folder film.mp4
+python scripts/detect.py --tflite FILE --output_dir found picture.jpg folder film.mp4
 """
 
 import argparse
@@ -11,11 +11,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
-from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, Faces, drawing  # noqa: E402
+from facedet import DetectorError, FaceDetector, Faces, drawing
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".y4m"}

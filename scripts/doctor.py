@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Says in words what is wrong with this machine for facedet, and how to mend it. Needs nothing installed.
 
-    python scripts/doctor.py [--data_dir DIR]
+python scripts/doctor.py [--data_dir DIR]
 """
 
 import argparse

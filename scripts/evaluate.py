@@ -17,10 +17,10 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from tqdm import tqdm  # noqa: E402
+from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, widerface  # noqa: E402
-from facedet.evaluation import dataset, protocol, report  # noqa: E402
+from facedet import DetectorError, FaceDetector, widerface
+from facedet.evaluation import dataset, protocol, report
 
 
 def main(argv=None) -> int:

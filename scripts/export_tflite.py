@@ -26,9 +26,7 @@ def main(argv=None) -> int:
     from facedet.export import exporter, parity
 
     try:
-        card = exporter.export(
-            args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images
-        )
+        card = exporter.export(args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images)
     except parity.ParityError as error:
         print(f"error: {error}\nNothing was written to {args.output_dir}.", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from absl import app, flags, logging  # noqa: E402
+from absl import app, flags, logging
 
 flags.DEFINE_string("model_dir", None, "Where checkpoints, the config and TensorBoard's events go.")
 flags.DEFINE_string("pipeline_config_path", None, "The pipeline config.")

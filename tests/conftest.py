@@ -67,7 +67,12 @@ def exported(records_dir, tmp_path_factory) -> pathlib.Path:
 def run(*command, code: int = 0, cwd: pathlib.Path = ROOT, **environment) -> str:
     """Runs a command of the project as a user does; returns what it printed. Any other exit code fails the test."""
     result = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert result.returncode == code, f"{' '.join(map(str, command))} ended with {result.returncode}:\n{result.stdout[-4000:]}"
     return result.stdout

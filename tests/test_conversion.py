@@ -89,7 +89,12 @@ def png() -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(picture()[:-200], "image_truncated"), (png(), "image_not_jpeg"), (b"<html>quota", "image_not_jpeg"), (rotated(), "image_exif_rotated")],
+    [
+        (picture()[:-200], "image_truncated"),
+        (png(), "image_not_jpeg"),
+        (b"<html>quota", "image_not_jpeg"),
+        (rotated(), "image_exif_rotated"),
+    ],
 )
 def test_bad_pictures_are_named_and_the_rest_is_written(tmp_path, data, reason):
     rows = [f"10 10 20 30 {PLAIN}"]
@@ -200,10 +205,10 @@ def test_the_command_prints_the_balance_of_the_manifest(sample_dir, tmp_path):
 
 
 def test_records_hold_attributes_and_landmarks_for_the_od_api(records_dir):
-    from facedet.od_api import compat  # noqa: F401  (the decoder is the OD API's)
+    import tensorflow as tf
     from object_detection.data_decoders import tf_example_decoder
 
-    import tensorflow as tf
+    from facedet.od_api import compat  # noqa: F401  (the decoder is the OD API's)
 
     decoder = tf_example_decoder.TfExampleDecoder(num_keypoints=5)
     (path,) = records_dir.glob("*train*")

@@ -58,7 +58,10 @@ def test_scores_fall_and_the_threshold_cuts(exported, off_centre):
     assert (low.boxes >= 0).all() and (low.boxes[:, 2] <= 900).all() and (low.boxes[:, 3] <= 500).all()
 
 
-@pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)],
+)
 def test_other_arrays_are_refused(exported, image):
     with pytest.raises(DetectorError, match="RGB uint8"):
         FaceDetector(file_of(exported, "int8")).detect(image)

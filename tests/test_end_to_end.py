@@ -27,7 +27,17 @@ def test_widerface_to_found_faces(work):
     assert "397 of 397 weights fit" in said and "fake quantization is on" in said
     hard = float(re.findall(r"WiderFace/hard ([\d.]+)", said)[-1])
     assert hard > 0.3  # nothing is forgotten by fine-tuning
-    said = run("scripts/export_tflite.py", "--pipeline_config_path", config, "--checkpoint_dir", work / "model", "--output_dir", work / "out", "--parity_images", "6")
+    said = run(
+        "scripts/export_tflite.py",
+        "--pipeline_config_path",
+        config,
+        "--checkpoint_dir",
+        work / "model",
+        "--output_dir",
+        work / "out",
+        "--parity_images",
+        "6",
+    )
     assert "quantization-aware training" in said and "6 files are in" in said
     (int8,) = (work / "out").glob("*_int8.tflite")
     run("scripts/evaluate.py", "--data_dir", work / "sample", "--tflite", int8, "--output_dir", work / "evaluation")
@@ -35,7 +45,17 @@ def test_widerface_to_found_faces(work):
     ap = results["detectors"][int8.stem]["average_precision"]
     assert ap["easy"] > 0.5 and ap["easy"] + 0.05 >= ap["medium"] >= ap["hard"] - 0.05 and "stretched to 224x224" in results["protocol"]
     assert len(list((work / "evaluation" / int8.stem).rglob("*.txt"))) == 10 and (work / "evaluation" / "precision_recall.png").is_file()
-    said = run("scripts/evaluate.py", "--data_dir", work / "sample", "--pipeline_config_path", config, "--checkpoint_dir", work / "model", "--limit", "4")
+    said = run(
+        "scripts/evaluate.py",
+        "--data_dir",
+        work / "sample",
+        "--pipeline_config_path",
+        config,
+        "--checkpoint_dir",
+        work / "model",
+        "--limit",
+        "4",
+    )
     assert "checkpoint_6" in said
     pictures = work / "sample" / "WIDER_val" / "images"
     run("scripts/detect.py", "--tflite", int8, "--output_dir", work / "found", pictures)
@@ -72,7 +92,9 @@ def test_bad_inputs_are_named_and_the_rest_is_done(work):
 
 
 def test_inspect_and_tune(records_dir, work):
-    said = run("dataset_tools/inspect_tf_record.py", "--records", records_dir / "widerface_train.tfrecord-*", "--contact_sheet", work / "sheet.png")
+    said = run(
+        "dataset_tools/inspect_tf_record.py", "--records", records_dir / "widerface_train.tfrecord-*", "--contact_sheet", work / "sheet.png"
+    )
     assert "checksums right" in said and (work / "sheet.png").stat().st_size > 10000
     said = run("dataset_tools/tune_anchors.py", "--pipeline_config_path", MAIN_CONFIG, "--records", records_dir / "widerface_val.tfrecord-*",
                "--plot", work / "coverage.png")  # fmt: skip

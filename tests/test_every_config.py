@@ -22,18 +22,23 @@ def built(request):
 
 
 def test_there_are_the_four_configs_of_the_owner():
-    assert {f"{kind}_mobilenet_v2_quantized_{side}x{side}_widerface" for kind in ("ssd", "ssdlite") for side in (224, 320)} <= {c.stem for c in CONFIGS}
+    assert {f"{kind}_mobilenet_v2_quantized_{side}x{side}_widerface" for kind in ("ssd", "ssdlite") for side in (224, 320)} <= {
+        c.stem for c in CONFIGS
+    }
 
 
 def test_outputs_equal_anchors(built):
     path, config, model, _ = built
     boxes, logits = model.network.outputs
     count = model.anchors.num_boxes_static()
-    assert boxes.shape[1:] == (count, 4) and logits.shape[1:] == (count, config.model.ssd.num_classes + config.model.ssd.add_background_class)
+    assert boxes.shape[1:] == (count, 4) and logits.shape[1:] == (
+        count,
+        config.model.ssd.num_classes + config.model.ssd.add_background_class,
+    )
     assert f"{model.input_size[0]}x" in path.stem or path.parent != ROOT / "configs"
     centers = model.anchors.get_center_coordinates_and_sizes()[:2]
     if path.parent == ROOT / "configs":  # the stock recipe's last levels do reach over the border
-        assert all(0 < float(tf.reduce_min(c)) and float(tf.reduce_max(c)) < 1 for c in centers)
+        assert all(float(tf.reduce_min(c)) > 0 and float(tf.reduce_max(c)) < 1 for c in centers)
 
 
 def test_caps_fit_the_data(built):

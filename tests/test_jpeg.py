@@ -37,7 +37,9 @@ def test_bytes_after_the_end_are_no_fault():
     assert jpeg.read_info(encoded() + b"\0" * 500).height == 21
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"", "empty"), (b"<!DOCTYPE html><html>", "HTML"), (b"\x89PNG\r\n", "PNG"), (b"abcdef", "61 62")])
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"", "empty"), (b"<!DOCTYPE html><html>", "HTML"), (b"\x89PNG\r\n", "PNG"), (b"abcdef", "61 62")]
+)
 def test_other_content_is_named(data, said):
     with pytest.raises(jpeg.NotJpegError, match=said):
         jpeg.read_info(data)

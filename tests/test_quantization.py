@@ -21,7 +21,9 @@ def observed():
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             n = layer.gamma.shape[0]
-            layer.set_weights([generator.uniform(0.5, 1.5, n), generator.normal(0, 0.3, n), generator.normal(0, 0.2, n), generator.uniform(0.5, 2, n)])
+            layer.set_weights(
+                [generator.uniform(0.5, 1.5, n), generator.normal(0, 0.3, n), generator.normal(0, 0.2, n), generator.uniform(0.5, 2, n)]
+            )
     quantizable = quantization.QuantizableNetwork(network)
     for seed in range(3):
         quantizable.observe(images(seed), training=False)

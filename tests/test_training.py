@@ -32,7 +32,10 @@ def test_trains_quantizes_saves_and_resumes(quick_config, tmp_path):
     said = run(*arguments(quick_config, model_dir, num_train_steps=6, eval_every_n=0))
     assert "Starting at step 0 from random weights" in said
     assert "step 4: fake quantization is on" in said
-    assert re.search(r"step 6 \(eval, as int8\): WiderFace/easy [\d.]+, WiderFace/medium [\d.]+, WiderFace/hard [\d.]+, DetectionBoxes_Precision/mAP", said)
+    assert re.search(
+        r"step 6 \(eval, as int8\): WiderFace/easy [\d.]+, WiderFace/medium [\d.]+, WiderFace/hard [\d.]+, DetectionBoxes_Precision/mAP",
+        said,
+    )
     assert step_of(model_dir) == 6 and list(model_dir.glob("train/events*")) and list(model_dir.glob("eval/events*"))
     said = run(*arguments(quick_config, model_dir))
     assert "ckpt-6 at step 6" in said and step_of(model_dir) == 8
@@ -44,7 +47,9 @@ def test_trains_quantizes_saves_and_resumes(quick_config, tmp_path):
 
 def started(config, model_dir, **flags):
     command = [sys.executable, *arguments(config, model_dir, **flags)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
 
 
 def wait_for_checkpoint(process, model_dir: pathlib.Path, step: int):

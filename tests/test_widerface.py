@@ -26,7 +26,9 @@ def test_both_ways_to_write_a_picture_without_a_face(count):
     assert len(full.boxes_xywh_px) == 1
 
 
-@pytest.mark.parametrize("text", [f"e/a.jpg\r\n1\r\n{ROW}\r\n", f"e/a.jpg\n1\n{ROW}\n\n\n", f"\ne/a.jpg\n1\n\n{ROW} \n", f"e/a.jpg\n1\n{ROW}"])
+@pytest.mark.parametrize(
+    "text", [f"e/a.jpg\r\n1\r\n{ROW}\r\n", f"e/a.jpg\n1\n{ROW}\n\n\n", f"\ne/a.jpg\n1\n\n{ROW} \n", f"e/a.jpg\n1\n{ROW}"]
+)
 def test_line_ends_and_blank_lines(text):
     (image,) = parse(text)
     assert image.boxes_xywh_px.tolist() == [[10, 20, 30, 40]] and not image.problems
@@ -37,7 +39,9 @@ def test_decimals():
     assert image.boxes_xywh_px.tolist() == [[10.5, 20.25, 30, 40]]
 
 
-@pytest.mark.parametrize(("row", "said"), [("1 2 3", "3 numbers"), ("1 2 x 4 0 0 0 0 0 0", "not numbers"), ("1 2 nan 4 0 0 0 0 0 0", "not finite")])
+@pytest.mark.parametrize(
+    ("row", "said"), [("1 2 3", "3 numbers"), ("1 2 x 4 0 0 0 0 0 0", "not numbers"), ("1 2 nan 4 0 0 0 0 0 0", "not finite")]
+)
 def test_a_bad_row_is_named_and_its_neighbours_are_kept(row, said):
     first, second = parse(f"e/a.jpg\n2\n{row}\n{ROW}\ne/b.jpg\n1\n{ROW}\n")
     (problem,) = first.problems

@@ -6,6 +6,7 @@ neither right nor wrong; precision and recall are taken at 1,000 thresholds and 
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def recall_by_height(detections, ground_truth, edges=(0, 10, 16, 24, 32, 48, 64,
         hits.append(found[count])
     heights, hits = np.concatenate([*heights, []]), np.concatenate([*hits, []])
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (heights >= low) & (heights < high)
         rows.append({"from": low, "to": high, "faces": int(inside.sum()), "found": int(hits[inside].sum())})
     return rows

@@ -11,7 +11,8 @@ def tables(name: str, results: dict[str, Result], by_height: list[dict]) -> str:
     """Average precision by subset and recall by face height, as text."""
     ap = [[subset.capitalize(), f"{r.average_precision:.4f}", r.faces] for subset, r in results.items()]
     heights = [
-        [f"{row['from']:g} - {row['to']:g}", row["faces"], f"{row['found'] / row['faces']:.3f}" if row["faces"] else "-"] for row in by_height
+        [f"{row['from']:g} - {row['to']:g}", row["faces"], f"{row['found'] / row['faces']:.3f}" if row["faces"] else "-"]
+        for row in by_height
     ]
     return "\n".join(
         [

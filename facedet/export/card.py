@@ -47,7 +47,13 @@ def markdown(card: dict) -> str:
     subsets = SUBSETS if parity["official_subsets"] else SUBSETS[-1:]
     heading = [s.capitalize() if parity["official_subsets"] else "all faces" for s in subsets]
     rows = [
-        [r["name"], *(f"{r[s]:.4f}" for s in subsets), f"{r['median_iou']:.4f}", f"{r['median_score']:.4f}", f"{r['matched']} / {r['unmatched']}"]
+        [
+            r["name"],
+            *(f"{r[s]:.4f}" for s in subsets),
+            f"{r['median_iou']:.4f}",
+            f"{r['median_score']:.4f}",
+            f"{r['matched']} / {r['unmatched']}",
+        ]
         for r in parity["rows"]
     ]
     outputs = [[name, shape.format(**sizes), meaning] for name, (shape, meaning) in OUTPUTS.items()]

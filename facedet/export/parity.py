@@ -84,7 +84,9 @@ def check(rows: list[dict], precisions: dict[str, str]) -> None:
         for subset in SUBSETS:
             lost = reference[subset] - row[subset]
             if lost > limits.average_precision:
-                faults.append(f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than the checkpoint's (limit {limits.average_precision})")
+                faults.append(
+                    f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than the checkpoint's (limit {limits.average_precision})"
+                )
         if reference["matched"] and not row["median_iou"] >= limits.median_iou:
             faults.append(f"{row['name']}: median IoU of matched boxes {row['median_iou']:.4f} (limit {limits.median_iou})")
         if reference["matched"] and not row["median_score"] <= limits.median_score:

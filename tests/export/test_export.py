@@ -129,7 +129,9 @@ def test_a_failed_gate_leaves_nothing_behind(records_dir, tmp_path, monkeypatch)
 def test_an_export_without_a_checkpoint_says_so(records_dir, tmp_path):
     config = tmp_path / "some.config"
     config.write_text(config_text(records_dir))
-    said = run("scripts/export_tflite.py", "--pipeline_config_path", config, "--checkpoint_dir", tmp_path, "--output_dir", tmp_path / "out", code=1)
+    said = run(
+        "scripts/export_tflite.py", "--pipeline_config_path", config, "--checkpoint_dir", tmp_path, "--output_dir", tmp_path / "out", code=1
+    )
     assert "holds no checkpoint" in said
 
 

@@ -92,7 +92,10 @@ def torchvision_features(path, pixels, pad_value):
         return tf.clip_by_value(x, 0, 6) if activate else x
 
     # the border: torchvision pads its normalized picture with zeros, our network its own -1..1, so it is padded beforehand
-    x = tf.pad(((pixels - pretrained._MEAN) / pretrained._STD)[None].astype(np.float32) - pad_value, [[0, 0], [1, 1], [1, 1], [0, 0]]) + pad_value
+    x = (
+        tf.pad(((pixels - pretrained._MEAN) / pretrained._STD)[None].astype(np.float32) - pad_value, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        + pad_value
+    )
     kernel = weights["features.0.0.weight"].transpose(2, 3, 1, 0)
     x = tf.nn.conv2d(x, kernel, 2, "VALID")
     gamma, beta, mean, variance = (weights[f"features.0.1.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
@@ -139,3 +142,34 @@ def test_a_wrong_width_is_refused(tmp_path):
     narrow = detection_model.build(config.model, is_training=False).network
     with pytest.raises(RuntimeError, match="depth_multiplier"):
         pretrained.load_torchvision(narrow, str(path))
+
+
+def test_backbone_gives_kerass_features():
+    """Keras's own MobileNetV2 pads as TensorFlow does: the weights fit a config without use_explicit_padding."""
+    config = pipeline_config.read(str(MAIN_CONFIG))
+    config.model.ssd.feature_extractor.use_explicit_padding = False
+    network = detection_model.build(config.model, is_training=False).network
+    source = tf.keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
+    generator = np.random.default_rng(0)
+    for layer in source.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    pretrained._copy_keras(source, network)
+    images = tf.random.stateless_uniform([1, 224, 224, 3], (3, 4), -1, 1)
+    features = [
+        tf.keras.Model(model.inputs, model.get_layer("block_16_project_BN").output)(images, training=False).numpy() for model in (source, network)
+    ]
+    np.testing.assert_allclose(features[1], features[0], atol=1e-3 * np.abs(features[0]).max())
+
+
+def test_without_weights_and_network_the_way_out_is_named(monkeypatch):
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)).model, is_training=False).network
+    monkeypatch.setattr(pretrained, "LOCAL_FILES", ("nowhere/*.npz",))
+
+    def refused(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", refused)
+    monkeypatch.setattr(pretrained.keras.applications, "MobileNetV2", refused)
+    with pytest.raises(RuntimeError, match="nowhere.*fine_tune_checkpoint"):
+        pretrained.load_imagenet(network)

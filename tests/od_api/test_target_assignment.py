@@ -28,7 +28,9 @@ def test_equals_the_od_api_where_no_face_is_ignored(model):
     boxes = [random_faces(generator, count) for count in (1, 7, 30)]
     ssd = pipeline_config.read(str(MAIN_CONFIG)).model.ssd
     assigner = target_assigner.TargetAssigner(
-        region_similarity_calculator_builder.build(ssd.similarity_calculator), matcher_builder.build(ssd.matcher), box_coder_builder.build(ssd.box_coder)
+        region_similarity_calculator_builder.build(ssd.similarity_calculator),
+        matcher_builder.build(ssd.matcher),
+        box_coder_builder.build(ssd.box_coder),
     )
     lists = [tf.constant(b) for b in boxes]
     ours = model._assign_targets(lists, [tf.ones([len(b), 1]) for b in boxes])

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Opens exported files in MediaPipe Tasks' ObjectDetector and compares its boxes with FaceDetector's.
+
+    python scripts/check_mediapipe.py --tflite exported_models/NAME/*.tflite --images picture.jpg ...
+
+MediaPipe needs numpy 1: it is installed into an environment of its own (--venv), where it runs; FaceDetector runs here. Both get
+the picture already stretched to the input, as MediaPipe's own resizing is coarser.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import venv
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from facedet import FaceDetector, boxes, detector
+
+PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
+SCORE = 0.4
+LIMIT_IOU, LIMIT_SCORE = 0.85, 0.05  # MediaPipe rounds boxes to whole pixels
+_RUN = """
+import json, sys
+import mediapipe as mp
+from mediapipe.tasks.python import BaseOptions, vision
+found = {}
+for path in sys.argv[2:]:
+    options = vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=path), score_threshold=float(sys.argv[1]), max_results=300)
+    with vision.ObjectDetector.create_from_options(options) as tasks:
+        found[path] = {}
+        for picture in json.load(open("pictures.json")):
+            result = tasks.detect(mp.Image.create_from_file(picture))
+            found[path][picture] = [[d.bounding_box.origin_x, d.bounding_box.origin_y, d.bounding_box.width, d.bounding_box.height,
+                                     d.categories[0].score, d.categories[0].category_name] for d in result.detections]
+json.dump(found, open("found.json", "w"))
+"""
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--tflite", nargs="+", required=True)
+    parser.add_argument("--images", nargs="+", required=True)
+    parser.add_argument("--venv", default=".venv-mediapipe")
+    args = parser.parse_args(argv)
+    python = pathlib.Path(args.venv).resolve() / "bin" / "python"
+    if not python.exists():
+        venv.create(args.venv, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
+    files = [str(pathlib.Path(path).resolve()) for path in args.tflite]
+    rows, failed = [], False
+    with tempfile.TemporaryDirectory() as directory:
+        first = FaceDetector(files[0])
+        pictures = {}
+        for number, path in enumerate(args.images):
+            image = np.asarray(Image.open(path).convert("RGB"))
+            pictures[f"{number}.png"] = detector.resize(image, first.input_height, first.input_width)
+            Image.fromarray(pictures[f"{number}.png"]).save(pathlib.Path(directory) / f"{number}.png")
+        (pathlib.Path(directory) / "pictures.json").write_text(json.dumps(list(pictures)))
+        ran = subprocess.run([python, "-c", _RUN, str(SCORE), *files], cwd=directory, text=True, capture_output=True)
+        if ran.returncode:
+            print(ran.stderr[-3000:], file=sys.stderr)
+            return 1
+        found = json.loads((pathlib.Path(directory) / "found.json").read_text())
+    for path in files:
+        ours, overlaps, differences, alone, theirs_count = FaceDetector(path, SCORE), [], [], 0, 0
+        for name, image in pictures.items():
+            expected, rows_found = ours.detect(image), found[path][name]
+            theirs_count += len(rows_found)
+            assert all(row[5] == "face" for row in rows_found), rows_found
+            corners = boxes.xywh_to_xyxy(np.asarray([row[:4] for row in rows_found], np.float32))
+            scores = np.asarray([row[4] for row in rows_found])
+            sure = expected.scores >= SCORE + LIMIT_SCORE
+            if not len(rows_found):
+                alone += int(sure.sum())
+                continue
+            overlap = boxes.iou(expected.boxes[sure], corners)
+            matched = overlap.max(1, initial=0) >= 0.5
+            alone += int((~matched).sum())
+            overlaps += overlap.max(1)[matched].tolist()
+            differences += np.abs(scores[overlap.argmax(1)] - expected.scores[sure])[matched].tolist()
+        bad = alone > 0 or not overlaps or np.median(overlaps) < LIMIT_IOU or max(differences) > LIMIT_SCORE
+        failed |= bad
+        least = f"{np.median(overlaps):.3f}" if overlaps else "-"
+        rows.append(
+            [
+                pathlib.Path(path).name,
+                theirs_count,
+                len(overlaps),
+                alone,
+                least,
+                f"{max(differences, default=0):.4f}",
+                "FAILED" if bad else "ok",
+            ]
+        )
+    print(
+        tabulate(
+            rows,
+            ["file", "MediaPipe's boxes", "matched", "ours alone", "median IoU", "greatest score difference", ""],
+            "github",
+            disable_numparse=True,
+        )
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
