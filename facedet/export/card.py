@@ -75,7 +75,7 @@ def markdown(card: dict) -> str:
             "## Parity",
             "",
             f"Checkpoint and files on the same {parity['pictures']} pictures of `{parity['records']}`; {parity['protocol']}. "
-            f"Matched: the checkpoint's boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
+            f"Float files are compared with the checkpoint in float, int8 ones with it as it was trained. Matched: its boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
             "",
             tabulate(rows, ["", *heading, "median IoU", "median score difference", "matched / not"], "github", disable_numparse=True),
             "",

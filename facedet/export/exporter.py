@@ -48,14 +48,19 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}.") as directory:
         made = pathlib.Path(directory)
         kinds = list(itertools.product(tflite.PRECISIONS, (True, False)))
-        files, detectors, precisions = [], {"checkpoint": reference}, {}
+        files, detectors, precisions, references = [], {"checkpoint": reference}, {}, {}
+        in_float = "checkpoint"
+        if reference.quantize:  # what the float files stand for; the int8 ones are compared with what was trained
+            in_float = "checkpoint in float"
+            detectors[in_float] = CheckpointDetector(model, quantizable, False, parity.LEAST_SCORE)
         for precision, with_nms in tqdm(kinds, desc="convert", unit="file"):
             path = made / f"{name}_{precision}{'' if with_nms else '_raw'}.tflite"
             path.write_bytes(tflite.convert(model, quantizable, precision, with_nms, nms))
             files.append(card.file_entry(path, precision, with_nms))
             kind = files[-1]["kind"]
             detectors[kind], precisions[kind] = detector.FaceDetector(path, parity.LEAST_SCORE, num_threads=2), precision
-        report = _parity_report(config, detectors, precisions, parity_images)
+            references[kind] = "checkpoint" if precision == "int8" else in_float
+        report = _parity_report(config, detectors, references, precisions, parity_images)
         made_card = {
             "name": name,
             "config": pathlib.Path(config_path).name,
@@ -91,7 +96,7 @@ def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> No
             progress.update(len(batch))
 
 
-def _parity_report(config, detectors, precisions, count) -> dict:
+def _parity_report(config, detectors, references, precisions, count) -> dict:
     paths = pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
     split = records.check_shards(paths)
     total = sum(shard["examples"] for shard in split["shards"])
@@ -104,7 +109,7 @@ def _parity_report(config, detectors, precisions, count) -> dict:
         official |= labels.eval_subsets is not None
     if not pictures:
         raise ExportError("eval_input_reader holds no picture to compare checkpoint and files on.")
-    rows = parity.compare(detectors, pictures, truth)
+    rows = parity.compare(detectors, references, pictures, truth)
     parity.check(rows, precisions)
     return {
         "records": str(config.eval_input_reader[0].tf_record_input_reader.input_path[0]),

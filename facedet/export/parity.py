@@ -33,23 +33,25 @@ class ParityError(RuntimeError):
     """A file that does not compute what its checkpoint does; the message lists each figure past its limit."""
 
 
-def compare(detectors: dict, pictures: list, ground_truth: dict) -> list[dict]:
-    """detectors: {name: detector}, 'checkpoint' first; all with a score threshold of LEAST_SCORE.  pictures: [(name, RGB)].
+def compare(detectors: dict, references: dict[str, str], pictures: list, ground_truth: dict) -> list[dict]:
+    """detectors: {name: detector}, all with a score threshold of LEAST_SCORE.  pictures: [(name, RGB)].
 
-    Returns a row a detector: {name, AP by subset, median_iou and median_score of matched boxes, matched, unmatched}.
-    The first row is the checkpoint's own, against which the others are matched.
+    references: {name: name of the detector that it should equal}; the checkpoint in float for float files, as it was trained for
+    int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, median_iou and median_score of matched
+    boxes, matched, unmatched}.
     """
     found: dict[str, dict] = {name: {} for name in detectors}
     for picture, image in tqdm(pictures, desc="parity", unit="img"):
         for name, detector in detectors.items():
             found[name][picture] = detector.detect(image)
-    reference = found["checkpoint"]
     rows = []
+    precision_of = {}
     for name, faces in found.items():
         detections = {picture: protocol.Detections(f.boxes, f.scores) for picture, f in faces.items()}
         results = protocol.evaluate(detections, ground_truth)
+        precision_of[name] = {subset: results[subset].average_precision for subset in SUBSETS}
         overlaps, differences, unmatched = [], [], 0
-        for picture, expected in reference.items():
+        for picture, expected in found[references.get(name, name)].items():
             strong = expected.scores >= MATCHED_SCORE
             if not strong.any():
                 continue
@@ -65,7 +67,8 @@ def compare(detectors: dict, pictures: list, ground_truth: dict) -> list[dict]:
         rows.append(
             {
                 "name": name,
-                **{subset: results[subset].average_precision for subset in SUBSETS},
+                "reference": references.get(name, name),
+                **precision_of[name],
                 "median_iou": float(np.median(overlaps)) if overlaps else float("nan"),
                 "median_score": float(np.median(differences)) if differences else float("nan"),
                 "greatest_score": float(max(differences, default=float("nan"))),
@@ -73,25 +76,30 @@ def compare(detectors: dict, pictures: list, ground_truth: dict) -> list[dict]:
                 "unmatched": unmatched,
             }
         )
+    for row in rows:
+        row["lost"] = {subset: precision_of[row["reference"]][subset] - row[subset] for subset in SUBSETS}
     return rows
 
 
 def check(rows: list[dict], precisions: dict[str, str]) -> None:
     """Raises ParityError where a row is past the limits of its precision. precisions: {row's name: precision}."""
-    reference, faults = rows[0], []
-    for row in rows[1:]:
+    faults = []
+    for row in rows:
+        if row["name"] not in precisions:
+            continue
         limits = LIMITS[precisions[row["name"]]]
+        expected = row["matched"] + row["unmatched"]
         for subset in SUBSETS:
-            lost = reference[subset] - row[subset]
+            lost = row["lost"][subset]
             if lost > limits.average_precision:
                 faults.append(
-                    f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than the checkpoint's (limit {limits.average_precision})"
+                    f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than {row['reference']}'s (limit {limits.average_precision})"
                 )
-        if reference["matched"] and not row["median_iou"] >= limits.median_iou:
+        if expected and not row["median_iou"] >= limits.median_iou:
             faults.append(f"{row['name']}: median IoU of matched boxes {row['median_iou']:.4f} (limit {limits.median_iou})")
-        if reference["matched"] and not row["median_score"] <= limits.median_score:
+        if expected and not row["median_score"] <= limits.median_score:
             faults.append(f"{row['name']}: median score difference {row['median_score']:.4f} (limit {limits.median_score})")
-        if row["unmatched"] > 0.05 * max(reference["matched"], 20):
-            faults.append(f"{row['name']}: {row['unmatched']} of {reference['matched']} boxes have no counterpart (limit 5%)")
+        if row["unmatched"] > 0.05 * max(expected, 20):
+            faults.append(f"{row['name']}: {row['unmatched']} of {expected} boxes have no counterpart (limit 5%)")
     if faults:
         raise ParityError("These files do not compute what the checkpoint does:\n  " + "\n  ".join(faults))

@@ -72,7 +72,7 @@ def test_card_tells_what_the_files_are(exported):
     for entry in card["files"]:
         data = (exported / entry["file"]).read_bytes()
         assert entry["bytes"] == len(data) and entry["sha256"] == hashlib.sha256(data).hexdigest()
-    assert {row["name"] for row in card["parity"]["rows"]} == {"checkpoint", *FILES}
+    assert {row["name"] for row in card["parity"]["rows"]} == {"checkpoint", "checkpoint in float", *FILES}
     text = (exported / "model_card.md").read_text()
     assert "research" in text and all(entry["file"] in text for entry in card["files"]) and "11,564" in text
     assert all(len(entry["file"]) and entry["bytes"] < 5e6 for entry in card["files"] if entry["kind"].startswith("int8"))
@@ -107,10 +107,10 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     shuffled = exported.parent / "shuffled.tflite"
     shuffled.write_bytes(tflite.convert(reference.model, reference.quantizable, "int8", True, nms))
     (right,) = exported.glob("*_int8.tflite")
-    pictures = [("e/a.jpg", image)]
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, parity.LEAST_SCORE)}, pictures, truth)
+    pictures, against = [("e/a.jpg", image)], {"int8": "checkpoint"}
+    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, parity.LEAST_SCORE)}, against, pictures, truth)
     parity.check(rows, {"int8": "int8"})
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(shuffled, parity.LEAST_SCORE)}, pictures, truth)
+    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(shuffled, parity.LEAST_SCORE)}, against, pictures, truth)
     with pytest.raises(parity.ParityError, match="int8"):
         parity.check(rows, {"int8": "int8"})
 
