@@ -20,7 +20,7 @@ def test_widerface_to_found_faces(work):
     said = run("dataset_tools/create_widerface_tf_record.py", "--data_dir", work / "sample", "--output_dir", work / "records")
     assert "= stated" in said
     config = work / MAIN_CONFIG.name
-    text = config_text(work / "records", batch_size=4, num_steps=6, total_steps=6, warmup_steps=2, delay=3, learning_rate_base=0.00005)
+    text = config_text(work / "records", batch_size=4, num_steps=6, total_steps=6, warmup_steps=2, delay=3, learning_rate_base=0.00005, warmup_learning_rate=0.00001)
     text = text.replace('fine_tune_checkpoint: "imagenet"', f'fine_tune_checkpoint: "{SHIPPED / "checkpoint"}"')
     config.write_text(text.replace('type: "classification"', 'type: "full"'))
     said = run("scripts/model_main.py", f"--pipeline_config_path={config}", f"--model_dir={work / 'model'}")
