@@ -157,7 +157,8 @@ def test_backbone_gives_kerass_features():
     pretrained._copy_keras(source, network)
     images = tf.random.stateless_uniform([1, 224, 224, 3], (3, 4), -1, 1)
     features = [
-        tf.keras.Model(model.inputs, model.get_layer("block_16_project_BN").output)(images, training=False).numpy() for model in (source, network)
+        tf.keras.Model(model.inputs, model.get_layer("block_16_project_BN").output)(images, training=False).numpy()
+        for model in (source, network)
     ]
     np.testing.assert_allclose(features[1], features[0], atol=1e-3 * np.abs(features[0]).max())
 
