@@ -17,6 +17,15 @@ from facedet.widerface import FaceImage, Problem, WiderFace, WiderFaceError
 
 SHARD_BYTES = 64 * 2**20
 WRITTEN, IGNORED, DROPPED = "written", "ignored", "dropped"
+_OUTCOMES = (
+    (WRITTEN, ""),
+    (IGNORED, "past_cap"),
+    (IGNORED, "too_small"),
+    (IGNORED, "flagged_invalid"),
+    (DROPPED, "outside_image"),
+    (DROPPED, "no_area"),
+)
+_INVALID = widerface.ATTRIBUTES.index("invalid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +125,9 @@ def _plan(source: WiderFace, options: Options, say) -> list[tuple[str, WiderFace
 
 def _convert_split(name, source, images, subsets, output_dir, options, say) -> dict:
     sizes = source.sizes()
-    order = list(images)
+    order = [image for image in images if image.name in sizes]
     random.Random(options.seed).shuffle(order)
-    num_shards = max(1, -(-sum(sizes.get(image.name, 0) for image in images) // SHARD_BYTES))
-    num_shards = min(num_shards, len(order))
+    num_shards = max(1, -(-sum(sizes[image.name] for image in order) // SHARD_BYTES))
     tasks = []
     for shard in range(num_shards):
         part = order[shard::num_shards]
@@ -128,6 +136,10 @@ def _convert_split(name, source, images, subsets, output_dir, options, say) -> d
         tasks.append((source, part, own, path, options))
 
     total, problems, shards, most_faces = Balance(), [], [], 0
+    for image in images:
+        if image.name not in sizes:
+            total.images["image_missing"] += 1
+            total.faces[DROPPED, "image_missing"] += image.faces_stated
     try:
         with tqdm(total=len(order), desc=f"{name} pictures", unit="img", file=sys.stderr) as progress:
             for balance, found, shard, most in _run(tasks, options.num_workers):
@@ -141,7 +153,7 @@ def _convert_split(name, source, images, subsets, output_dir, options, say) -> d
             task[3].unlink(missing_ok=True)
         raise
     problems.sort(key=lambda problem: problem.where)
-    notable = [problem for problem in problems if problem.reason not in ("image_missing", widerface.ROW_OF_ZEROS)]
+    notable = [problem for problem in problems if problem.reason != widerface.ROW_OF_ZEROS]
     for problem in notable[:20]:
         say(f"  {problem}")
     if len(notable) > 20:
@@ -195,15 +207,15 @@ def _convert_shard(source: WiderFace, images: list[FaceImage], subsets: dict, pa
             writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, widerface.ATTRIBUTES))
             written += 1
             most = max(most, len(faces.weights))
-    count, digest = records.read_back(path)
+    count = records.read_back(path)
     if count != written:
         raise records.RecordsError(f"{path}: wrote {written} examples, read back {count}. Is the disk full or failing?")
-    entry = {"file": path.name, "examples": count, "bytes": path.stat().st_size, "sha256": digest}
+    entry = {"file": path.name, "examples": count, "bytes": path.stat().st_size}
     return balance, problems, entry, most
 
 
 def _note(problem: Problem, problems: list[Problem], options: Options) -> None:
-    if options.strict and problem.reason != widerface.ROW_OF_ZEROS and problem.reason != "image_missing":
+    if options.strict and problem.reason != widerface.ROW_OF_ZEROS:
         raise WiderFaceError(f"{problem} (--strict)")
     problems.append(problem)
 
@@ -241,7 +253,7 @@ def _read_image(source: WiderFace, image: FaceImage, decode: bool) -> tuple[byte
     return encoded, info
 
 
-def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> tuple[records.Labels, collections.Counter]:
+def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> tuple[records.Labels, dict]:
     """The faces of a picture as a record keeps them, and how many were written, ignored and dropped, by reason."""
     size = (info.height, info.width)
     annotated = image.boxes_xywh_px
@@ -249,20 +261,17 @@ def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> 
     normalized = boxes.xyxy_px_to_yxyx_norm(clipped, *size).astype(np.float32)
     no_area = (annotated[:, 2:] <= 0).any(1)
     outside = ~no_area & (boxes.area(normalized) <= 0)
-    keep = ~(no_area | outside)
-
     longer = annotated[:, 2:].max(1, initial=0)
-    rank = np.empty(len(annotated), np.int64)
-    rank[np.lexsort((-longer, ~keep))] = np.arange(len(annotated))
-    reasons = np.select(
-        [no_area, outside, image.attributes[:, widerface.ATTRIBUTES.index("invalid")] == 1, longer < options.min_face_px,
-         rank >= options.max_faces_per_image],
-        ["no_area", "outside_image", "flagged_invalid", "too_small", "past_cap"],
-        default="",
-    )  # fmt: skip
-    outcome = collections.Counter()
-    for reason, kept in zip(reasons.tolist(), keep.tolist(), strict=True):
-        outcome[(WRITTEN if not reason else IGNORED) if kept else DROPPED, reason] += 1
+    code = np.zeros(len(annotated), np.int64)  # into _OUTCOMES; a later line wins over an earlier one
+    if len(annotated) > options.max_faces_per_image:
+        by_size = np.lexsort((-longer, no_area | outside))
+        code[by_size[options.max_faces_per_image :]] = 1
+    code[longer < options.min_face_px] = 2
+    code[image.attributes[:, _INVALID] == 1] = 3
+    code[outside] = 4
+    code[no_area] = 5
+    keep = code < 4
+    outcome = {_OUTCOMES[i]: int(n) for i, n in enumerate(np.bincount(code)) if n}
 
     landmarks = None
     if image.landmarks_xy_px is not None:
@@ -274,5 +283,5 @@ def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> 
             bits = member @ (1 << np.arange(len(widerface.SUBSETS)))
         elif len(annotated) == 0:
             bits = np.zeros(0, np.int64)
-    weights = (reasons[keep] == "").astype(np.float32)
+    weights = (code[keep] == 0).astype(np.float32)
     return records.Labels(normalized[keep], weights, image.attributes[keep], landmarks, annotated.astype(np.float32), bits), outcome

@@ -12,7 +12,7 @@ def draw_boxes(image: np.ndarray, boxes_xyxy_px, color: str = FOUND, scores=None
     """RGB uint8 [H, W, 3] -> a copy with boxes [N, 4], their scores [N] and landmarks [N, 5, 2] drawn in."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    width = max(1, round(max(image.shape[:2]) / 400))
+    width = max(2, round(max(image.shape[:2]) / 250))
     for i, box in enumerate(np.asarray(boxes_xyxy_px).reshape(-1, 4)):
         left, top, right, bottom = (float(side) for side in box)
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=width)

@@ -72,7 +72,8 @@ def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
     Blank lines, CRLF and decimals are taken. A row with too few numbers becomes a Problem of its picture. A file whose
     names and counts cannot be followed raises WiderFaceError.
     """
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    stripped = map(str.strip, text.splitlines())
+    lines = [(number, line) for number, line in enumerate(stripped, 1) if line]
     at = 0
     while at < len(lines):
         number, name = lines[at]
@@ -91,10 +92,30 @@ def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
 
 
 def _is_name(line: str) -> bool:
-    return "/" in line or line.lower().endswith((".jpg", ".jpeg", ".png"))
+    return "/" in line or line.endswith((".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"))
 
 
 def _face_image(name, where, path, count, rows) -> FaceImage:
+    table = _regular_table(rows) if count == len(rows) > 1 else None
+    problems: list[Problem] = []
+    if table is None:
+        table, problems = _table_row_by_row(name, where, path, count, rows)
+    return FaceImage(name, where, table[:, :4], table[:, 4:].astype(np.int64), None, tuple(problems))
+
+
+def _regular_table(rows) -> np.ndarray | None:
+    """The rows of nearly every picture, all at once: [N, 10]; None where any of them wants a closer look."""
+    if any(row.count(" ") != _COLUMNS - 1 for _, row in rows):
+        return None
+    try:
+        table = np.array(list(map(float, " ".join([row for _, row in rows]).split(" ")))).reshape(-1, _COLUMNS)
+    except ValueError:
+        return None
+    return table if np.isfinite(table).all() else None
+
+
+def _table_row_by_row(name, where, path, count, rows) -> tuple[np.ndarray, list[Problem]]:
+    """The rows that can be read, [N, 10], and what is wrong with the others."""
     values, problems = [], []
     for number, row in rows:
         try:
@@ -116,8 +137,7 @@ def _face_image(name, where, path, count, rows) -> FaceImage:
     if missing:
         text = f"{count} faces stated, {count - missing} rows found ({name})"
         problems.append(Problem(where, "row_malformed", text, max(missing, 0)))
-    table = np.asarray(values, np.float64).reshape(-1, _COLUMNS)
-    return FaceImage(name, where, table[:, :4], table[:, 4:].astype(np.int64), None, tuple(problems))
+    return np.asarray(values, np.float64).reshape(-1, _COLUMNS), problems
 
 
 def parse_landmarks(text: str, path: str) -> dict[str, dict[tuple, np.ndarray]]:
@@ -219,7 +239,7 @@ class WiderFace:
     def read(self, name: str) -> bytes:
         """The bytes of a picture. Raises FileNotFoundError where it is absent, WiderFaceError where the zip is damaged."""
         if self._zip_path is None:
-            with open(self.images_dir / name, "rb", buffering=0) as file:
+            with open(f"{self.images_dir}/{name}", "rb", buffering=0) as file:
                 return file.read()
         try:
             return self._archive().read(f"WIDER_{self.split}/images/{name}")

@@ -33,7 +33,10 @@ def main(argv=None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(argv)
     sources = [widerface.WiderFace(args.data_dir, split) for split in ("train", "val")]
-    listed = [(source, [image for image in source.annotation() if image.name in source.sizes()]) for source in sources]
+    listed = []
+    for source in sources:
+        there = source.sizes()
+        listed.append((source, [image for image in source.annotation() if image.name in there]))
     count = sum(len(images) for _, images in listed)
     total = sum(len(source.read(image.name)) for source, images in listed for image in images)
     print(f"{count:,} pictures, {total / 1e6:.0f} MB, {os.cpu_count()} cores, {args.rounds} rounds; best of each:")

@@ -205,10 +205,9 @@ def test_the_command_prints_the_balance_of_the_manifest(sample_dir, tmp_path):
 
 
 def test_records_hold_attributes_and_landmarks_for_the_od_api(records_dir):
+    from facedet.od_api import compat  # isort: skip  # noqa: F401  (makes the OD API importable)
     import tensorflow as tf
     from object_detection.data_decoders import tf_example_decoder
-
-    from facedet.od_api import compat  # noqa: F401  (the decoder is the OD API's)
 
     decoder = tf_example_decoder.TfExampleDecoder(num_keypoints=5)
     (path,) = records_dir.glob("*train*")
