@@ -16,7 +16,7 @@ from facedet.detector import DETAILS_FILE
 NAME = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
 _MIN_PARSER_VERSION = "1.5.0"
-_RGB, _BOUNDARIES, _VALUE_LABELS = 1, 1, 3
+_RGB, _BOUNDARIES, _AXIS_LABELS, _VALUE_LABELS = 1, 1, 2, 3
 _FEATURE, _IMAGE, _BOX = 1, 2, 3  # union ContentProperties
 
 
@@ -49,7 +49,8 @@ def model_metadata(height: int, width: int, with_nms: bool, num_boxes: int, desc
         4: [{0: _Scalar("Uint8", normalization[0]), 1: normalization[1]}],
         5: {0: _Vector("Float32", (255.0,)), 1: _Vector("Float32", (0.0,))},
     }
-    labels = [{0: LABELS_FILE, 1: "Name of the class.", 2: _Scalar("Uint8", _VALUE_LABELS)}]
+    kind = _VALUE_LABELS if with_nms else _AXIS_LABELS  # of what a tensor holds, or of its columns
+    labels = [{0: LABELS_FILE, 1: "Name of the class.", 2: _Scalar("Uint8", kind)}]
     if with_nms:
         pair = {0: _Scalar("Int32", 2), 1: _Scalar("Int32", 2)}
         outputs = [
@@ -75,7 +76,7 @@ def model_metadata(height: int, width: int, with_nms: bool, num_boxes: int, desc
 def _decoding(num_boxes: int) -> bytes:
     """ObjectDetectorOptions that leave boxes as they are: MediaPipe decodes raw boxes by anchors, ours are decoded already."""
     anchor = {slot: _Scalar("Float32", value) for slot, value in enumerate((0.0, 0.0, 1.0, 1.0))}
-    integers = {slot: _Scalar("Int32", value) for slot, value in enumerate((1, num_boxes, 4, 0, 0, 0))}
+    integers = {slot: _Scalar("Int32", value) for slot, value in enumerate((1, num_boxes, 4, 0, 0, 2))}
     scales = {slot: _Scalar("Float32", 1.0) for slot in range(6, 10)}
     flags = {10: _Scalar("Bool", False), 11: _Scalar("Bool", False)}
     return _finish({0: _MIN_PARSER_VERSION, 1: {0: {0: [anchor] * num_boxes}}, 2: integers | scales | flags}, b"V001")
