@@ -38,7 +38,7 @@ def test_equals_the_od_api_where_no_face_is_ignored(model):
         assigner, model.anchors, [box_list.BoxList(b) for b in lists], [tf.ones([len(b), 1]) for b in boxes], tf.zeros([1]), None
     )
     positive = theirs[4].numpy() >= 0
-    assert positive.sum() > 100
+    assert positive.sum() > 40  # at least one a face
     np.testing.assert_array_equal(ours[4], theirs[4])
     np.testing.assert_allclose(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1])
