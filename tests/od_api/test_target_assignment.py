@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import MAIN_CONFIG
 
+from facedet import boxes as geometry
 from facedet import pipeline_config
 from facedet.od_api import detection_model, target_assignment
 
@@ -39,7 +40,14 @@ def test_equals_the_od_api_where_no_face_is_ignored(model):
     )
     positive = theirs[4].numpy() >= 0
     assert positive.sum() > 40  # at least one a face
-    np.testing.assert_array_equal(ours[4], theirs[4])
+    # Where two faces claim one anchor, the OD API takes the first of the list, ours the one that overlaps it more.
+    differ = ours[4].numpy() != theirs[4].numpy()
+    assert differ.sum() <= 3
+    for image, anchor in np.argwhere(differ):
+        ours_face, theirs_face = (boxes[image][matches[4].numpy()[image, anchor]] for matches in (ours, theirs))
+        overlaps = geometry.iou([ours_face, theirs_face], model.anchors.get().numpy()[[anchor]])
+        assert overlaps[0, 0] >= overlaps[1, 0]
+    positive &= ~differ
     np.testing.assert_allclose(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1])
     np.testing.assert_allclose(ours[2].numpy()[positive], theirs[2].numpy()[positive], atol=1e-4)
