@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from facedet import boxes, jpeg, records, widerface
-from facedet.widerface import FaceImage, Problem, WiderFace, WiderFaceError
+from facedet.widerface import Entry, FaceImage, Problem, WiderFace, WiderFaceError
 
 SHARD_BYTES = 64 * 2**20
 WRITTEN, IGNORED, DROPPED = "written", "ignored", "dropped"
@@ -64,11 +64,10 @@ class Balance:
 def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), landmarks_path=None, eval_gt_dir=None, say=print) -> dict:
     """Writes the shards of `splits` and the manifest to `output_dir`, replacing an earlier set; returns the manifest.
 
-    Raises WiderFaceError for input that cannot be used; then no manifest is left, and no shard under its final name
-    unless all of its split's were whole.
+    Raises WiderFaceError for input that cannot be used; then neither a manifest nor a shard is left under its final name.
     """
     output_dir = pathlib.Path(output_dir)
-    landmarks = {}
+    landmarks = None
     if landmarks_path is not None:
         landmarks = widerface.parse_landmarks(pathlib.Path(landmarks_path).read_text(), str(landmarks_path))
     eval_gt_dir = eval_gt_dir or widerface.find_eval_gt(data_dir)
@@ -76,17 +75,11 @@ def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), la
     if "val" in splits and not subsets:
         say("No official evaluation lists (wider_{easy,medium,hard}_val.mat) found: training will score val as one set.")
 
-    jobs = []
-    for split in splits:
-        source = WiderFace(data_dir, split)
-        jobs += _plan(source, options, say)
+    parts = [part for split in splits for part in _plan(WiderFace(data_dir, split), options)]
     output_dir.mkdir(parents=True, exist_ok=True)
     records.remove_set(output_dir)
-    manifest = {"classes": [records.CLASS_NAME], "attributes": widerface.ATTRIBUTES, "options": _recorded(options), "splits": {}}
-    for name, source, images in jobs:
-        if landmarks:
-            images = [widerface.with_landmarks(image, landmarks) for image in images]
-        manifest["splits"][name] = _convert_split(name, source, images, subsets, output_dir, options, say)
+    manifest = {"classes": [records.CLASS_NAME], "attributes": widerface.ATTRIBUTES, "options": _recorded(options)}
+    manifest["splits"] = _convert(parts, _Known(subsets, landmarks), output_dir, options, say)
     records.write_manifest(output_dir, manifest)
     return manifest
 
@@ -96,74 +89,123 @@ def _recorded(options: Options) -> dict:
     return {key: value for key, value in dataclasses.asdict(options).items() if key != "num_workers"}
 
 
-def _plan(source: WiderFace, options: Options, say) -> list[tuple[str, WiderFace, list[FaceImage]]]:
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A split to write: all of an official split, or the held-out or remaining part of it."""
+
+    name: str
+    source: WiderFace
+    entries: list[Entry]  # of the pictures that are there
+    sizes: dict[str, int]  # of the source's pictures, bytes
+    missing: list[Entry]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What other files say of pictures, by name: the official evaluation lists, and landmarks where they were asked for."""
+
+    subsets: dict
+    landmarks: dict | None
+
+    def of(self, entries: list[Entry]) -> "_Known":
+        def own(table):
+            return {entry.name: table[entry.name] for entry in entries if entry.name in table}
+
+        return _Known(own(self.subsets), None if self.landmarks is None else own(self.landmarks))
+
+
+def _plan(source: WiderFace, options: Options) -> list[_Part]:
     """The splits to write from one official split: itself, and the held-out part of train where one is asked for."""
-    images = source.annotation()
+    entries = source.annotation()
     sizes = source.sizes()
-    missing = [image for image in images if image.name not in sizes]
+    missing = [entry for entry in entries if entry.name not in sizes]
     if missing and not options.allow_missing_images:
         raise WiderFaceError(
-            f"{len(missing):,} of {len(images):,} {source.split} pictures are missing from {source.images_source}, "
+            f"{len(missing):,} of {len(entries):,} {source.split} pictures are missing from {source.images_source}, "
             f"the first is {missing[0].name} ({missing[0].where}). Complete the folder, or go on without them: --allow_missing_images."
         )
-    if len(missing) == len(images):
-        raise WiderFaceError(f"None of the {len(images):,} {source.split} pictures is in {source.images_source}.")
+    if len(missing) == len(entries):
+        raise WiderFaceError(f"None of the {len(entries):,} {source.split} pictures is in {source.images_source}.")
+
+    def part(name, chosen):
+        there, absent = [entry for entry in chosen if entry.name in sizes], [entry for entry in chosen if entry.name not in sizes]
+        return _Part(name, source, there, sizes, absent)
+
     if source.split != "train" or not options.holdout_percent:
-        return [(source.split, source, images)]
+        return [part(source.split, entries)]
     by_event = collections.defaultdict(list)
-    for image in images:
-        by_event[image.event].append(image.name)
+    for entry in entries:
+        by_event[entry.event].append(entry.name)
     held = set()
     for event, names in sorted(by_event.items()):
         random.Random(f"{options.seed} {event}").shuffle(names)
         held.update(names[: round(len(names) * options.holdout_percent / 100)])
     return [
-        ("train", source, [image for image in images if image.name not in held]),
-        ("holdout", source, [image for image in images if image.name in held]),
+        part("train", [entry for entry in entries if entry.name not in held]),
+        part("holdout", [entry for entry in entries if entry.name in held]),
     ]
 
 
-def _convert_split(name, source, images, subsets, output_dir, options, say) -> dict:
-    sizes = source.sizes()
-    order = [image for image in images if image.name in sizes]
-    random.Random(options.seed).shuffle(order)
-    num_shards = max(1, -(-sum(sizes[image.name] for image in order) // SHARD_BYTES))
-    tasks = []
-    for shard in range(num_shards):
-        part = order[shard::num_shards]
-        own = {image.name: subsets[image.name] for image in part if image.name in subsets}
-        path = records.shard_path(output_dir, name, shard, num_shards)
-        tasks.append((source, part, own, path, options))
-
-    total, problems, shards, most_faces = Balance(), [], [], 0
-    for image in images:
-        if image.name not in sizes:
-            total.images["image_missing"] += 1
-            total.faces[DROPPED, "image_missing"] += image.faces_stated
+def _convert(parts: list[_Part], known: _Known, output_dir: pathlib.Path, options: Options, say) -> dict:
+    """Writes the shards of all parts, on all cores. Returns what the manifest says of each."""
+    tasks, summaries = [], {}
+    for part in parts:
+        summaries[part.name] = summary = _Summary()
+        for entry in part.missing:
+            summary.balance.images["image_missing"] += 1
+            summary.balance.faces[DROPPED, "image_missing"] += entry.count
+        order = list(part.entries)
+        random.Random(options.seed).shuffle(order)
+        num_shards = max(1, -(-sum(part.sizes[entry.name] for entry in order) // SHARD_BYTES))
+        for shard in range(num_shards):
+            own = order[shard::num_shards]
+            path = records.shard_path(output_dir, part.name, shard, num_shards)
+            tasks.append((part.name, part.source, own, known.of(own), path, options))
     try:
-        with tqdm(total=len(order), desc=f"{name} pictures", unit="img", file=sys.stderr) as progress:
-            for balance, found, shard, most in _run(tasks, options.num_workers):
-                total += balance
-                problems += found
-                shards.append(shard)
-                most_faces = max(most_faces, most)
-                progress.update(balance.images.total())
+        with tqdm(total=sum(len(part.entries) for part in parts), desc="pictures", unit="img", file=sys.stderr) as progress:
+            for name, done in _run(tasks, options.num_workers):
+                summaries[name] += done
+                progress.update(done.balance.images.total())
     except BaseException:
         for task in tasks:
-            task[3].unlink(missing_ok=True)
+            task[4].unlink(missing_ok=True)
         raise
-    problems.sort(key=lambda problem: problem.where)
-    notable = [problem for problem in problems if problem.reason != widerface.ROW_OF_ZEROS]
+    notable = [problem for summary in summaries.values() for problem in summary.notable]
     for problem in notable[:20]:
         say(f"  {problem}")
     if len(notable) > 20:
         say(f"  ... and {len(notable) - 20} more; all of them are in {output_dir / records.MANIFEST}")
-    return {
-        **total.as_dict(),
-        "max_faces_per_image": most_faces,
-        "shards": sorted(shards, key=lambda shard: shard["file"]),
-        "problems": [dataclasses.asdict(problem) for problem in notable],
-    }
+    return {name: summary.as_dict() for name, summary in summaries.items()}
+
+
+@dataclasses.dataclass
+class _Summary:
+    """What became of a split, or of one shard of it; `+=` adds another."""
+
+    balance: Balance = dataclasses.field(default_factory=Balance)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    shards: list[dict] = dataclasses.field(default_factory=list)
+    most_faces: int = 0
+
+    def __iadd__(self, other: "_Summary") -> "_Summary":
+        self.balance += other.balance
+        self.problems += other.problems
+        self.shards += other.shards
+        self.most_faces = max(self.most_faces, other.most_faces)
+        return self
+
+    @property
+    def notable(self) -> list[Problem]:
+        chosen = [problem for problem in self.problems if problem.reason != widerface.ROW_OF_ZEROS]
+        return sorted(chosen, key=lambda problem: problem.where)
+
+    def as_dict(self) -> dict:
+        return {
+            **self.balance.as_dict(),
+            "max_faces_per_image": self.most_faces,
+            "shards": sorted(self.shards, key=lambda shard: shard["file"]),
+            "problems": [dataclasses.asdict(problem) for problem in self.notable],
+        }
 
 
 def _run(tasks, num_workers):
@@ -185,33 +227,37 @@ def _run(tasks, num_workers):
             raise
 
 
-def _convert_shard(source: WiderFace, images: list[FaceImage], subsets: dict, path: pathlib.Path, options: Options):
-    """Writes one shard and reads it back. Returns its balance, problems, manifest entry and the most faces of a picture."""
-    balance, problems, written, most = Balance(), [], 0, 0
+def _convert_shard(name: str, source: WiderFace, entries: list[Entry], known: _Known, path: pathlib.Path, options: Options):
+    """Writes one shard and reads it back. Returns the split's name and what became of its pictures."""
+    summary, written = _Summary(), 0
+    balance = summary.balance
     with records.shard_writer(path) as writer:
-        for image in images:
+        for entry in entries:
+            image = entry.parse()
             for problem in image.problems:
                 balance.faces[DROPPED, problem.reason] += problem.faces
-                _note(problem, problems, options)
+                _note(problem, summary.problems, options)
             try:
                 encoded, info = _read_image(source, image, options.verify_images)
             except _UnusableImage as error:
                 count = len(image.boxes_xywh_px)
                 balance.images[error.reason] += 1
                 balance.faces[DROPPED, error.reason] += count
-                _note(Problem(image.where, error.reason, f"{image.name} {error}", count), problems, options)
+                _note(Problem(image.where, error.reason, f"{image.name} {error}", count), summary.problems, options)
                 continue
-            faces, outcome = _faces(image, info, subsets.get(image.name), options)
+            if known.landmarks is not None:
+                image = widerface.with_landmarks(image, known.landmarks)
+            faces, outcome = _faces(image, info, known.subsets.get(image.name), options)
             balance.faces.update(outcome)
             balance.images["written" if (faces.weights > 0).any() else "written_without_face"] += 1
             writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, widerface.ATTRIBUTES))
             written += 1
-            most = max(most, len(faces.weights))
+            summary.most_faces = max(summary.most_faces, len(faces.weights))
     count = records.read_back(path)
     if count != written:
         raise records.RecordsError(f"{path}: wrote {written} examples, read back {count}. Is the disk full or failing?")
-    entry = {"file": path.name, "examples": count, "bytes": path.stat().st_size}
-    return balance, problems, entry, most
+    summary.shards.append({"file": path.name, "examples": count, "bytes": path.stat().st_size})
+    return name, summary
 
 
 def _note(problem: Problem, problems: list[Problem], options: Options) -> None:

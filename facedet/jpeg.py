@@ -31,7 +31,7 @@ def read_info(data: bytes) -> JpegInfo:
     0xFF is followed by a marker only at the picture's end, so an end-of-image marker after the first scan proves a whole file.
     """
     if data[:3] != b"\xff\xd8\xff":
-        raise NotJpegError(f"not a JPEG but {_looks_like(data)}")
+        raise NotJpegError(f"not a JPEG but {looks_like(data)}")
     size, orientation, at = None, 1, 2
     while True:
         start = data.find(b"\xff", at)
@@ -75,7 +75,8 @@ def _exif_orientation(tiff: bytes) -> int:
     return 1
 
 
-def _looks_like(data: bytes) -> str:
+def looks_like(data: bytes) -> str:
+    """What the first bytes of a file that should be something else are, in words."""
     if not data:
         return "an empty file"
     head = data[:256].lstrip().lower()

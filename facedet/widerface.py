@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from facedet import jpeg
+
 ATTRIBUTES = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")  # the order of the annotation's columns
 NUM_LANDMARKS = 5  # eyes, nose, mouth corners; the first of each pair is at image-left
 ROW_OF_ZEROS = "row_of_zeros"  # the reason of the one Problem that is no fault but a way to write "no face"
@@ -65,6 +67,35 @@ class FaceImage:
         return len(self.boxes_xywh_px) + sum(problem.faces for problem in self.problems)
 
 
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One picture's lines of an annotation file: its rows are read by parse(), which is most of the work.
+
+    where: 'file:line'.  count: faces stated.  rows: (line number, text) each.
+    """
+
+    name: str
+    path: str
+    line: int
+    count: int
+    rows: tuple[tuple[int, str], ...]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    @property
+    def event(self) -> str:
+        return self.name.split("/")[0]
+
+    def parse(self) -> FaceImage:
+        table = _regular_table(self.rows) if self.count == len(self.rows) > 1 else None
+        problems: list[Problem] = []
+        if table is None:
+            table, problems = _table_row_by_row(self)
+        return FaceImage(self.name, self.where, table[:, :4], table[:, 4:].astype(np.int64), None, tuple(problems))
+
+
 def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
     """Reads a wider_face_*_bbx_gt.txt: name, count, then one row a face.
 
@@ -72,6 +103,11 @@ def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
     Blank lines, CRLF and decimals are taken. A row with too few numbers becomes a Problem of its picture. A file whose
     names and counts cannot be followed raises WiderFaceError.
     """
+    return (entry.parse() for entry in split_annotation(text, path))
+
+
+def split_annotation(text: str, path: str) -> Iterator[Entry]:
+    """As parse_annotation(), the rows not read yet."""
     stripped = map(str.strip, text.splitlines())
     lines = [(number, line) for number, line in enumerate(stripped, 1) if line]
     at = 0
@@ -86,21 +122,12 @@ def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
         end = at + 2
         while end < len(lines) and not _is_name(lines[end][1]):
             end += 1
-        rows = lines[at + 2 : end]
-        yield _face_image(name, f"{path}:{number}", path, count, rows)
+        yield Entry(name, path, number, count, tuple(lines[at + 2 : end]))
         at = end
 
 
 def _is_name(line: str) -> bool:
     return "/" in line or line.endswith((".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"))
-
-
-def _face_image(name, where, path, count, rows) -> FaceImage:
-    table = _regular_table(rows) if count == len(rows) > 1 else None
-    problems: list[Problem] = []
-    if table is None:
-        table, problems = _table_row_by_row(name, where, path, count, rows)
-    return FaceImage(name, where, table[:, :4], table[:, 4:].astype(np.int64), None, tuple(problems))
 
 
 def _regular_table(rows) -> np.ndarray | None:
@@ -114,8 +141,9 @@ def _regular_table(rows) -> np.ndarray | None:
     return table if np.isfinite(table).all() else None
 
 
-def _table_row_by_row(name, where, path, count, rows) -> tuple[np.ndarray, list[Problem]]:
+def _table_row_by_row(entry: Entry) -> tuple[np.ndarray, list[Problem]]:
     """The rows that can be read, [N, 10], and what is wrong with the others."""
+    name, path, count, rows = entry.name, entry.path, entry.count, entry.rows
     values, problems = [], []
     for number, row in rows:
         try:
@@ -136,7 +164,7 @@ def _table_row_by_row(name, where, path, count, rows) -> tuple[np.ndarray, list[
     missing = count - len(values) - sum(problem.faces for problem in problems)
     if missing:
         text = f"{count} faces stated, {count - missing} rows found ({name})"
-        problems.append(Problem(where, "row_malformed", text, max(missing, 0)))
+        problems.append(Problem(entry.where, "row_malformed", text, max(missing, 0)))
     return np.asarray(values, np.float64).reshape(-1, _COLUMNS), problems
 
 
@@ -180,9 +208,9 @@ def open_zip(path: pathlib.Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         with open(path, "rb") as file:
-            head = file.read(256).lstrip().lower()
-        html = head.startswith((b"<!doctype html", b"<html"))
-        what = "an HTML page, as a refused download leaves" if html else f"no whole zip ({error})"
+            what = jpeg.looks_like(file.read(256))
+        if what == "a zip":
+            what = f"no whole zip ({error})"
         raise WiderFaceError(f"{path} is {what}: download it again (it is {os.path.getsize(path):,} bytes).") from error
 
 
@@ -207,7 +235,7 @@ class WiderFace:
         """Where the pictures come from, for messages."""
         return str(self._zip_path or self.images_dir)
 
-    def annotation(self) -> list[FaceImage]:
+    def annotation(self) -> list[Entry]:
         """Every picture of the official list, in its order."""
         name = f"wider_face_split/wider_face_{self.split}_bbx_gt.txt"
         path, zip_path = self.data_dir / name, self.data_dir / "wider_face_split.zip"
@@ -220,7 +248,7 @@ class WiderFace:
                 text, where = archive.read(name).decode("utf-8-sig"), f"{zip_path}/{name}"
         else:
             raise WiderFaceError(f"Neither {path} nor {zip_path} exists: download 'Face annotations' from the WIDER FACE page.")
-        return list(parse_annotation(text, where))
+        return list(split_annotation(text, where))
 
     def sizes(self) -> dict[str, int]:
         """{name: bytes} of the pictures that are there."""

@@ -36,7 +36,7 @@ def main(argv=None) -> int:
     listed = []
     for source in sources:
         there = source.sizes()
-        listed.append((source, [image for image in source.annotation() if image.name in there]))
+        listed.append((source, [entry.parse() for entry in source.annotation() if entry.name in there]))
     count = sum(len(images) for _, images in listed)
     total = sum(len(source.read(image.name)) for source, images in listed for image in images)
     print(f"{count:,} pictures, {total / 1e6:.0f} MB, {os.cpu_count()} cores, {args.rounds} rounds; best of each:")

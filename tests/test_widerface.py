@@ -73,7 +73,7 @@ def test_landmarks_are_nan_where_absent():
 
 def test_lists_of_the_sample_agree_with_its_annotation(sample_dir):
     subsets = widerface.load_subsets(sample_dir / "eval_gt")
-    images = widerface.WiderFace(sample_dir, "val").annotation()
+    images = [entry.parse() for entry in widerface.WiderFace(sample_dir, "val").annotation()]
     assert [image.name for image in images] != [] and set(subsets) == {image.name for image in images}
     for image in images:
         official, member = subsets[image.name]
