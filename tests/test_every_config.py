@@ -55,7 +55,7 @@ def test_steps_lower_the_loss_in_float_and_quantized(built):
     image = np.full((1, height, width, 3), 90, np.uint8)
     image[:, height // 4 : height // 2, width // 3 : width // 2] = 220  # the "face"
     boxes, classes = [tf.constant([[0.25, 1 / 3, 0.5, 0.5]])], [tf.ones([1, 1])]
-    optimizer = tf.keras.optimizers.Adam(1e-3)
+    optimizer = tf.keras.optimizers.legacy.Adam(1e-3)
     variables = model.network.trainable_variables
 
     def losses(forward, steps):
@@ -72,7 +72,6 @@ def test_steps_lower_the_loss_in_float_and_quantized(built):
 
         return [float(step()) for _ in range(steps)]
 
-    optimizer = tf.keras.optimizers.legacy.Adam(1e-3)
     falling = losses(quantizable.observe, 8)
     assert np.isfinite(falling).all() and min(falling[4:]) < falling[0]
     quantizable.check_ranges()

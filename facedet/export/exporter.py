@@ -66,7 +66,7 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
             "config": pathlib.Path(config_path).name,
             "step": reference.step,
             "quantization": ranges,
-            "parameters": int(sum(np.prod(w.shape) for w in model.network.trainable_weights + model.network.non_trainable_weights)),
+            "parameters": model.network.count_params(),
             "input": {"height": model.input_size[0], "width": model.input_size[1], "color": "RGB", "range": "0..255"},
             **nms,
             "anchors": _anchor_table(model),
@@ -84,7 +84,7 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
     """Collects the ranges of a float network's activations on `count` pictures of the records."""
-    observe = tf.function(lambda images: reference.quantizable.observe(images * (2.0 / 255.0) - 1.0, training=False))
+    observe = tf.function(lambda images: reference.quantizable.observe(reference.model.preprocess(images)[0], training=False))
     examples = itertools.islice(records.read_examples(paths), count)
     height, width = reference.model.input_size
     for variable in reference.quantizable.ranges.values():

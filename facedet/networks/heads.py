@@ -1,7 +1,5 @@
 """Box and class heads of SSD: one pair a level, not shared between levels, and the order of their outputs."""
 
-import math
-
 from facedet.networks.blocks import Blocks, keras, layers
 
 
@@ -27,8 +25,3 @@ def predict(feature_maps, anchors_per_location, blocks: Blocks, predictor, code_
             height, width = x.shape[1:3]
             outputs.append(layers.Reshape((height * width * anchors, columns), name=name + "_flat")(x))
     return [layers.Concatenate(axis=1, name="box_encodings")(boxes), layers.Concatenate(axis=1, name="class_logits")(scores)]
-
-
-def focal_bias(prior: float = 0.01) -> float:
-    """The class bias at which every anchor starts with this probability (focal loss, arXiv:1708.02002, section 3.3)."""
-    return -math.log((1 - prior) / prior)
