@@ -1,4 +1,4 @@
-# make demo | test | lint | doctor | clean. Each makes its own environment first; nothing has to be activated.
+# make env | demo | test | lint | doctor | clean. Each makes its own environment first; nothing has to be activated.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
@@ -6,7 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA_DIR ?=
 
-.PHONY: demo test lint doctor clean
+.PHONY: env demo test lint doctor clean
+
+env: $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
@@ -26,7 +28,9 @@ clean:
 
 $(VENV)/.demo: requirements.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found. Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Colab's Python comes without ensurepip
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		$(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 

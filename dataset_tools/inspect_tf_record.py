@@ -30,6 +30,7 @@ def main(argv=None) -> int:
     parser.add_argument("--records", required=True, help="pattern of record files of one split")
     parser.add_argument("--num_pictures", type=int, default=12)
     parser.add_argument("--contact_sheet", default="contact_sheet.png")
+    parser.add_argument("--pictures_dir", help="the sheet's pictures as files, without boxes")
     args = parser.parse_args(argv)
     paths = sorted(glob.glob(args.records))
     try:
@@ -45,13 +46,17 @@ def main(argv=None) -> int:
     counts, heights = collections.Counter(), []
     total = sum(shard["examples"] for shard in stated["shards"])
     every, pictures = max(1, total // max(args.num_pictures, 1)), []
-    for number, (_, encoded, labels) in enumerate(tqdm(records.read_examples(paths), total=total, desc="read", unit="img")):
+    for number, (name, encoded, labels) in enumerate(tqdm(records.read_examples(paths), total=total, desc="read", unit="img")):
         info = jpeg.read_info(encoded)
         real = labels.weights > 0
         counts.update(pictures=1, faces=int(real.sum()), ignored=int((~real).sum()), without_a_face=int(not real.any()))
         heights.append((labels.boxes_yxyx_norm[real, 2] - labels.boxes_yxyx_norm[real, 0]) * info.height)
         if number % every == 0 and len(pictures) < args.num_pictures:
             pictures.append(_drawn(encoded, labels))
+            if args.pictures_dir:
+                path = pathlib.Path(args.pictures_dir) / pathlib.PurePosixPath(name).name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encoded)
     print(f"{len(paths)} shards, checksums right\n" + tabulate(counts.items(), intfmt=","))
     histogram, _ = np.histogram(np.concatenate([*heights, []]), EDGES)
     rows = [

@@ -36,6 +36,37 @@ def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None
     if num_steps is not None:
         config.train_config.num_steps = num_steps
     quantization(config, name)
+    training(config, name)
+    return config
+
+
+def training(config, name: str = "pipeline.config"):
+    """The config's [facedet.training], what facedet adds to the OD API's schema. ConfigError for what cannot be done."""
+    asked = protos.training(config)
+    if asked.anchors_per_face < 1:
+        raise ConfigError(f"{name}: [facedet.training] anchors_per_face: {asked.anchors_per_face}: every face needs 1 at least.")
+    return asked
+
+
+def adapt(config, num_steps: int | None = None, batch_size: int | None = None, records_dir: str | None = None):
+    """The same recipe, in place: over another number of steps (rate and delay in proportion), batch size, folder of records."""
+    train = config.train_config
+    if num_steps is not None:
+        share = num_steps / train.num_steps
+        train.num_steps = num_steps
+        kind = train.optimizer.WhichOneof("optimizer")
+        rate = getattr(train.optimizer, kind).learning_rate if kind else None
+        if rate is not None and rate.HasField("cosine_decay_learning_rate"):
+            cosine = rate.cosine_decay_learning_rate
+            cosine.total_steps, cosine.warmup_steps = num_steps, round(cosine.warmup_steps * share)
+        if config.graph_rewriter.HasField("quantization"):
+            config.graph_rewriter.quantization.delay = int(config.graph_rewriter.quantization.delay * share)
+    if batch_size is not None:
+        train.batch_size = batch_size
+    if records_dir is not None:
+        for reader in (config.train_input_reader, *config.eval_input_reader):
+            paths = reader.tf_record_input_reader.input_path
+            paths[:] = [f"{records_dir}/{pathlib.PurePosixPath(path).name}" for path in paths]
     return config
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import checkpoints, drawing, pipeline_config, validation
+from facedet import checkpoints, drawing, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.networks import pretrained
 from facedet.od_api import detection_model, input_pipeline, optimizers
@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, config, model_dir: str, say=print):
         self.config, self.model_dir, self.say = config, pathlib.Path(model_dir), say
         self.train_paths, self.eval_paths = pipeline_config.check_data(config)
-        self.model = detection_model.build(config.model, is_training=True)
+        self.model = detection_model.build(config.model, True, pipeline_config.training(config).anchors_per_face)
         self.quantizable = QuantizableNetwork(self.model.network)
         asked = pipeline_config.quantization(config)
         self.delay = asked.delay if asked else None
@@ -88,6 +88,7 @@ class Trainer:
             return metrics
         self.model_dir.mkdir(parents=True, exist_ok=True)
         _write_config(self.config, self.model_dir)
+        self.record = run_record.RunRecord(self.model_dir, self._facts())
         writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
         dataset = input_pipeline.dataset(self.train_paths, self.config.train_config, self.model.input_size)
         batches = iter(dataset)
@@ -144,6 +145,16 @@ class Trainer:
         """Writes the checkpoint of this step, unless it is there. TensorFlow names it as newest only when it is whole."""
         if not (self.last.latest_checkpoint or "").endswith(f"-{int(self.step)}"):
             self.last.save(checkpoint_number=self.step)
+            self.record.write(int(self.step))
+
+    def _facts(self) -> dict:
+        split = records.check_shards(self.train_paths)
+        return {
+            "batch_size": self.config.train_config.batch_size,
+            "started_from": self.config.train_config.fine_tune_checkpoint or "random weights",
+            "train_pictures": sum(shard["examples"] for shard in split["shards"]),
+            "train_faces": split["faces"]["written"],
+        }
 
     def _score(self, detector, paths, sample, name) -> dict:
         metrics, pictures = validation.validate(detector, paths, sample)

@@ -84,10 +84,10 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
     from facedet import pipeline_config
 
     config = pipeline_config.read(str(ROOT / "configs" / f"{NAME}.config"))
+    pipeline_config.adapt(config, num_steps, batch_size=16, records_dir=str(records))
     train = config.train_config
-    train.batch_size, train.num_steps = 16, num_steps
     rate = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
-    rate.total_steps, rate.warmup_steps = num_steps, num_steps // 10
+    rate.warmup_steps = num_steps // 10
     train.optimizer.moving_average_decay = 0.95
     if SHIPPED.is_dir():
         train.fine_tune_checkpoint, train.fine_tune_checkpoint_type = str(SHIPPED), "full"
@@ -96,8 +96,6 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
         train.ClearField("fine_tune_checkpoint")
         train.ClearField("freeze_variables")
     config.graph_rewriter.quantization.delay = num_steps * 6 // 10
-    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(records / "widerface_train.tfrecord-*")]
-    config.eval_input_reader[0].tf_record_input_reader.input_path[:] = [str(records / "widerface_val.tfrecord-*")]
     return text_format.MessageToString(config)
 
 

@@ -51,6 +51,37 @@ def test_a_checkpoint_is_evaluated_as_its_int8_file_is(demo, work):
         assert abs(value - int8["average_precision"][subset]) < 0.03
 
 
+def test_an_export_brings_its_checkpoint_and_what_training_took(demo):
+    exported = demo[0] / "exported"
+    card = json.loads((exported / "model_card.json").read_text())
+    told = json.loads((exported / "checkpoint" / "training.json").read_text())
+    assert told == card["training"] and told["steps"] == 10 and told["cpu_minutes"] > 0 and told["train_pictures"] > 0
+    assert f"ckpt-{card['step']}.index" in {path.name for path in (exported / "checkpoint").iterdir()}
+    assert 50e6 < card["multiply_adds"] < 1e9 and "Trained on" in (exported / "model_card.md").read_text()
+
+
+def test_measured_figures_go_into_the_card(demo):
+    exported = demo[0] / "exported"
+    run("scripts/measure_export.py", exported, "--data_dir", demo[0] / "sample", "--limit", "8")
+    measured = json.loads((exported / "model_card.json").read_text(), parse_constant=pytest.fail)["measured"]
+    assert set(measured["accuracy"]) == set(measured["latency"]) and len(measured["accuracy"]) == 6
+    assert measured["accuracy"]["int8"]["average_precision"]["easy"] > 0.5
+    assert measured["recall_by_rotation"]["easy"]["0"] > measured["recall_by_rotation"]["easy"]["90"] - 0.2
+    assert all(0 < row["wall_ms_p50"] <= row["wall_ms_p95"] for row in measured["latency"].values())
+    text = (exported / "model_card.md").read_text()
+    assert all(heading in text for heading in ("## Accuracy", "## Latency", "turned by so many degrees", "256 and more"))
+
+
+def test_benchmark_compares_files_and_threads(work):
+    (int8,) = SHIPPED.glob("*_int8.tflite")
+    said = run("scripts/benchmark.py", int8, "--threads", "1", "2", "--rounds", "2", "--output", work / "benchmark.json")
+    rows = json.loads((work / "benchmark.json").read_text())["rows"]
+    assert [row["threads"] for row in rows] == [1, 2] and rows[0]["cpu_ratio"] == 1
+    assert all(row["bytes"] == int8.stat().st_size and row["memory_bytes"] > row["bytes"] and row["wall_ms_p50"] > 0 for row in rows)
+    assert "2 threads" in said
+    assert "does not exist" in run("scripts/benchmark.py", work / "nothing.tflite", code=1)
+
+
 def test_video(work):
     from skimage import data
 

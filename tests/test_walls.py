@@ -6,9 +6,9 @@ import pathlib
 from conftest import ROOT, run
 
 FACEDET = ROOT / "facedet"
-LIGHT = ("detector", "boxes", "widerface", "evaluation", "jpeg")  # neither TensorFlow nor the OD API
+LIGHT = ("detector", "boxes", "widerface", "evaluation", "jpeg", "benchmark", "run_record", "backup")  # neither TensorFlow nor the OD API
 ORDER = ["boxes", "jpeg", "widerface", "records", "conversion", "sample", "anchors", "networks", "od_api", "pipeline_config", "quantization",
-         "checkpoints", "evaluation", "detector", "drawing", "checkpoint_detector", "validation", "training", "export"]  # fmt: skip
+         "checkpoints", "run_record", "evaluation", "detector", "benchmark", "drawing", "checkpoint_detector", "validation", "training", "export"]  # fmt: skip
 
 
 def imports_of(path: pathlib.Path) -> set[str]:

@@ -81,7 +81,7 @@ def evaluate(detections: dict[str, Detections], ground_truth: dict[str, GroundTr
 def recall_by_height(detections, ground_truth, edges=(0, 10, 16, 24, 32, 48, 64, 96, 128, 192, 256, np.inf), threshold=0.0) -> list[dict]:
     """Recall of the faces of the hard subset by their height in pixels, of detections whose score is at least `threshold`.
 
-    Returns rows {from, to, faces, found}. Where the hard subset is unknown (all False), every face counts.
+    Returns rows {from, to (None: no end), faces, found}. Where the hard subset is unknown (all False), every face counts.
     """
     heights, hits = [], []
     known = any(truth.member[:, -1].any() for truth in ground_truth.values())
@@ -89,18 +89,25 @@ def recall_by_height(detections, ground_truth, edges=(0, 10, 16, 24, 32, 48, 64,
         count = truth.member[:, -1] if known else np.ones(len(truth.boxes_xywh_px), bool)
         found = np.zeros(len(count), bool)
         detected = detections.get(name)
-        if detected is not None and len(count):
-            boxes = detected.boxes_xyxy_px[detected.scores >= threshold]
-            if len(boxes):
-                found = (_overlaps(boxes.astype(np.float64), truth.boxes_xywh_px.astype(np.float64)) >= IOU_THRESHOLD).any(0)
+        if detected is not None:
+            keep = detected.scores >= threshold
+            found = covered(Detections(detected.boxes_xyxy_px[keep], detected.scores[keep]), truth)
         heights.append(truth.boxes_xywh_px[count, 3])
         hits.append(found[count])
     heights, hits = np.concatenate([*heights, []]), np.concatenate([*hits, []])
     rows = []
     for low, high in itertools.pairwise(edges):
         inside = (heights >= low) & (heights < high)
-        rows.append({"from": low, "to": high, "faces": int(inside.sum()), "found": int(hits[inside].sum())})
+        rows.append({"from": low, "to": high if np.isfinite(high) else None, "faces": int(inside.sum()), "found": int(hits[inside].sum())})
     return rows
+
+
+def covered(detections: Detections, truth: GroundTruth) -> np.ndarray:
+    """bool [M]: the faces that any detection overlaps enough."""
+    if not len(detections.scores) or not len(truth.boxes_xywh_px):
+        return np.zeros(len(truth.boxes_xywh_px), bool)
+    overlaps = _overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
+    return (overlaps >= IOU_THRESHOLD).any(0)
 
 
 def _overlaps(boxes_xyxy: np.ndarray, faces_xywh: np.ndarray) -> np.ndarray:

@@ -10,10 +10,7 @@ from facedet.evaluation.protocol import Result
 def tables(name: str, results: dict[str, Result], by_height: list[dict]) -> str:
     """Average precision by subset and recall by face height, as text."""
     ap = [[subset.capitalize(), f"{r.average_precision:.4f}", r.faces] for subset, r in results.items()]
-    heights = [
-        [f"{row['from']:g} - {row['to']:g}", row["faces"], f"{row['found'] / row['faces']:.3f}" if row["faces"] else "-"]
-        for row in by_height
-    ]
+    heights = [[height_range(row), row["faces"], f"{row['found'] / row['faces']:.3f}" if row["faces"] else "-"] for row in by_height]
     return "\n".join(
         [
             name,
@@ -22,6 +19,11 @@ def tables(name: str, results: dict[str, Result], by_height: list[dict]) -> str:
             tabulate(heights, ["face height, px of the picture", "faces", "recall"], "github", disable_numparse=True),
         ]
     )
+
+
+def height_range(row: dict) -> str:
+    """The heights of a row of protocol.recall_by_height, for people."""
+    return f"{row['from']:g} and more" if row["to"] is None else f"{row['from']:g} - {row['to']:g}"
 
 
 def plot_curves(results: dict[str, dict[str, Result]], path: str | pathlib.Path, title: str) -> None:

@@ -1,11 +1,13 @@
 """The model card of an export, as JSON and as Markdown."""
 
 import hashlib
+import json
 import pathlib
 
 from tabulate import tabulate
 
 from facedet.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
+from facedet.evaluation.report import height_range
 from facedet.widerface import SUBSETS
 
 HARDWARE = {
@@ -38,6 +40,12 @@ def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
     return {**entry, "input": "uint8" if precision == "int8" else "float32", "outputs": list(names), "hardware": HARDWARE[kind]}
 
 
+def write(card: dict, folder: pathlib.Path) -> None:
+    """Both forms of the card, model_card.json and model_card.md."""
+    (folder / "model_card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (folder / "model_card.md").write_text(markdown(card))
+
+
 def markdown(card: dict) -> str:
     """The card's Markdown; every figure in it stands in the JSON beside it."""
     height, width = card["input"]["height"], card["input"]["width"]
@@ -62,9 +70,10 @@ def markdown(card: dict) -> str:
         [
             f"# {card['name']}",
             "",
-            f"Face detector, input {width}x{height}, {card['parameters']:,} parameters, step {card['step']} of `{card['config']}`, "
-            f"quantization: {card['quantization']}.",
+            f"Face detector, input {width}x{height}, {card['parameters']:,} parameters, {card['multiply_adds'] / 1e6:.0f} M multiply-adds, "
+            f"step {card['step']} of `{card['config']}`, quantization: {card['quantization']}.",
             "",
+            *_training(card["training"]),
             tabulate(files, ["file", "for", "bytes", "input", "SHA-256"], "github", intfmt=","),
             "",
             f"Input `image` [1, {height}, {width}, 3]: RGB 0..255, the picture stretched to it; normalization is in the graph.",
@@ -72,6 +81,7 @@ def markdown(card: dict) -> str:
             "",
             tabulate(outputs, ["output", "shape", "meaning"], "github"),
             "",
+            *_measured(card.get("measured")),
             "## Parity",
             "",
             f"Checkpoint and files on the same {parity['pictures']} pictures of `{parity['records']}`; {parity['protocol']}. "
@@ -95,3 +105,55 @@ def markdown(card: dict) -> str:
             "",
         ]
     )
+
+
+def _training(told: dict | None) -> list[str]:
+    if not told:
+        return []
+    seen = told["steps"] * told["batch_size"]
+    return [
+        f"Trained on {told['train_pictures']:,} pictures with {told['train_faces']:,} faces, from {told['started_from']}: "
+        f"{told['steps']:,} steps of {told['batch_size']} ({seen:,} pictures seen), {told['wall_minutes']:.0f} minutes, "
+        f"{told['cpu_minutes']:.0f} of processor time, on {told['cores']} cores.",
+        "",
+    ]
+
+
+def _measured(measured: dict | None) -> list[str]:
+    """What scripts/measure_export.py found."""
+    if not measured:
+        return []
+    ap = [[name, *(f"{row['average_precision'][s]:.4f}" for s in SUBSETS)] for name, row in measured["accuracy"].items()]
+    kinds = list(measured["accuracy"])
+    heights = []
+    for rows in zip(*(measured["accuracy"][kind]["recall_by_height"] for kind in kinds), strict=True):
+        if rows[0]["faces"]:
+            heights.append([height_range(rows[0]), rows[0]["faces"], *(f"{row['found'] / row['faces']:.3f}" for row in rows)])
+    turned = measured["recall_by_rotation"]
+    degrees = list(turned[SUBSETS[0]])
+    rotation = [[subset.capitalize(), *(f"{turned[subset][d]:.3f}" for d in degrees)] for subset in SUBSETS]
+    times = [
+        [name, *(f"{row[key]:.1f}" for key in ("wall_ms_p50", "wall_ms_p95", "cpu_ms_p50"))] for name, row in measured["latency"].items()
+    ]
+    return [
+        "## Accuracy",
+        "",
+        measured["protocol"],
+        "",
+        tabulate(ap, ["file", *(s.capitalize() for s in SUBSETS)], "github", disable_numparse=True),
+        "",
+        "Recall of the Hard faces by their height in the picture, at any score:",
+        "",
+        tabulate(heights, ["height, px", "faces", *kinds], "github", disable_numparse=True),
+        "",
+        f"Recall of the int8 file on the same pictures turned by so many degrees, at score {measured['rotation_score']} and more:",
+        "",
+        tabulate(rotation, ["faces", *degrees], "github", disable_numparse=True),
+        "",
+        "## Latency",
+        "",
+        measured["latency_protocol"],
+        "",
+        tabulate(times, ["file", "p50 ms", "p95 ms", "CPU ms p50"], "github", disable_numparse=True),
+        "",
+    ]

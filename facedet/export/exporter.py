@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import detector, pipeline_config, records, validation
+from facedet import checkpoints, detector, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.export import card, parity, tflite
 
@@ -20,7 +20,7 @@ class ExportError(Exception):
 
 
 def export(config_path: str, checkpoint: str, output_dir: str, parity_images: int = 100, calibration_images: int = 200, say=print) -> dict:
-    """Writes <config name>_<precision>[_raw].tflite, model_card.json and model_card.md to output_dir; returns the card.
+    """Writes <config name>_<precision>[_raw].tflite, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
 
     A checkpoint of quantization-aware training brings its ranges along; a float one is calibrated on the config's training
     records. Parity is measured on its evaluation records. Raises ParityError past the limits: output_dir then stays as it was.
@@ -67,6 +67,8 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
             "step": reference.step,
             "quantization": ranges,
             "parameters": model.network.count_params(),
+            "multiply_adds": _multiply_adds(model.network),
+            "training": run_record.read(pathlib.Path(checkpoints.find(checkpoint)).parent),
             "input": {"height": model.input_size[0], "width": model.input_size[1], "color": "RGB", "range": "0..255"},
             **nms,
             "anchors": _anchor_table(model),
@@ -74,12 +76,29 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
             "parity": report,
             "licence": card.LICENCE,
         }
-        (made / "model_card.json").write_text(json.dumps(made_card, indent=1) + "\n")
-        (made / "model_card.md").write_text(card.markdown(made_card))
+        card.write(made_card, made)
+        weights = made / "checkpoint"
+        weights.mkdir()
+        checkpoints.write_weights(str(weights / f"ckpt-{reference.step}"), quantizable, reference.step)
+        if made_card["training"]:
+            (weights / run_record.NAME).write_text(json.dumps(made_card["training"], indent=1) + "\n")
         output_dir.mkdir(exist_ok=True)
+        shutil.rmtree(output_dir / weights.name, ignore_errors=True)
         for path in made.iterdir():
             shutil.move(path, output_dir / path.name)
     return made_card
+
+
+def _multiply_adds(network) -> int:
+    """Of the convolutions, for one picture."""
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.Conv2D):  # DepthwiseConv2D is one
+            _, height, width, filters = layer.output.shape
+            depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)
+            inputs = 1 if depthwise else layer.input.shape[-1]
+            total += height * width * filters * inputs * layer.kernel_size[0] * layer.kernel_size[1]
+    return total
 
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:

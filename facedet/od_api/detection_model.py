@@ -19,12 +19,15 @@ from facedet import networks
 from facedet.od_api import target_assignment
 
 
-def build(model_config, is_training: bool) -> "FunctionalSSD":
-    """The detection model of a pipeline config's `model` message. ValueError names what cannot be honoured."""
+def build(model_config, is_training: bool, anchors_per_face: int = 1) -> "FunctionalSSD":
+    """The detection model of a pipeline config's `model` message. ValueError names what cannot be honoured.
+
+    anchors_per_face: that of the config's [facedet.training].
+    """
     kind = model_config.WhichOneof("model")
     if kind != "ssd":
         raise ValueError(f"model: {kind}: only ssd is supported.")
-    return FunctionalSSD(model_config.ssd, is_training)
+    return FunctionalSSD(model_config.ssd, is_training, anchors_per_face)
 
 
 class _NetworkParts:
@@ -45,7 +48,7 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
     forward: what predict() calls in the network's place, for quantization-aware training; the network itself at first.
     """
 
-    def __init__(self, ssd, is_training: bool):
+    def __init__(self, ssd, is_training: bool, anchors_per_face: int = 1):
         anchor_generator = anchor_generator_builder.build(ssd.anchor_generator)
         self.anchors_per_location = list(anchor_generator.num_anchors_per_location())
         network = networks.build(ssd, self.anchors_per_location)
@@ -90,7 +93,7 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
         self.network = network
         self.forward = network
         self._anchors = anchors
-        self.rules = target_assignment.Rules.from_proto(ssd.matcher)
+        self.rules = target_assignment.Rules.from_proto(ssd.matcher, anchors_per_face)
         self.negative_class_weight = ssd.negative_class_weight
         predicted = network.outputs[0].shape[1]
         if predicted != anchors.num_boxes_static():

@@ -19,20 +19,22 @@ class Rules:
     matched_threshold: from this IoU on an anchor learns its best face.
     unmatched_threshold: below it, it is background; between the two it is left out of the loss.
     force_match: each face also takes the anchor that overlaps it most.
+    anchors_per_face: and the next best ones, up to that many in all, where they reach unmatched_threshold.
     """
 
     matched_threshold: float
     unmatched_threshold: float
     force_match: bool
+    anchors_per_face: int = 1
 
     @classmethod
-    def from_proto(cls, matcher) -> "Rules":
+    def from_proto(cls, matcher, anchors_per_face: int = 1) -> "Rules":
         argmax = matcher.argmax_matcher
         if matcher.WhichOneof("matcher_oneof") != "argmax_matcher" or not argmax.negatives_lower_than_unmatched:
             raise ValueError("model.ssd.matcher: only argmax_matcher with negatives_lower_than_unmatched is supported.")
         if argmax.ignore_thresholds:
-            return cls(2.0, 0.0, argmax.force_match_for_each_row)
-        return cls(argmax.matched_threshold, argmax.unmatched_threshold, argmax.force_match_for_each_row)
+            return cls(2.0, 0.0, argmax.force_match_for_each_row, anchors_per_face)
+        return cls(argmax.matched_threshold, argmax.unmatched_threshold, argmax.force_match_for_each_row, anchors_per_face)
 
 
 def intersection_and_union(boxes, anchors):
@@ -75,6 +77,11 @@ def match(boxes_list, weights_list, anchors, rules: Rules):
     # Candidates (face, anchor) from the threshold on; a forced pair wins over any other, then the greater overlap.
     pairs = tf.where(iou >= rules.matched_threshold)
     overlap = tf.gather_nd(iou, pairs)
+    if rules.anchors_per_face > 1:
+        best_overlaps, best = tf.math.top_k(iou, rules.anchors_per_face)
+        more = tf.where((best_overlaps >= rules.unmatched_threshold) & (best_overlaps < rules.matched_threshold))
+        pairs = tf.concat([pairs, tf.stack([more[:, 0], tf.cast(tf.gather_nd(best, more), tf.int64)], axis=1)], 0)
+        overlap = tf.concat([overlap, tf.gather_nd(best_overlaps, more)], 0)
     if rules.force_match:
         forced = tf.argmax(iou, axis=1)
         forced_pairs = tf.stack([tf.range(tf.shape(iou)[0], dtype=tf.int64), forced], axis=1)

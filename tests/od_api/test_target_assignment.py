@@ -1,5 +1,7 @@
 """Matching against the OD API's own target assigner, which it replaces, and the rule that ours adds: faces to ignore."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import MAIN_CONFIG
@@ -54,8 +56,9 @@ def test_equals_the_od_api_where_no_face_is_ignored(model):
     np.testing.assert_allclose(ours[3], theirs[3])
 
 
-def matched(model, boxes, weights):
-    matches, _, _ = target_assignment.match([tf.constant(boxes)], [tf.constant(weights, tf.float32)], model.anchors.get(), model.rules)
+def matched(model, boxes, weights, **rules):
+    rules = dataclasses.replace(model.rules, **rules)
+    matches, _, _ = target_assignment.match([tf.constant(boxes)], [tf.constant(weights, tf.float32)], model.anchors.get(), rules)
     return matches.numpy()[0]
 
 
@@ -75,6 +78,21 @@ def test_anchors_on_an_ignored_face_are_neither_face_nor_background(model):
 def test_a_face_next_to_an_ignored_one_is_still_learned(model):
     boxes = np.asarray([[0.3, 0.3, 0.45, 0.4], [0.31, 0.31, 0.46, 0.41]], np.float32)
     assert (matched(model, boxes, [1.0, 0.0]) == 0).any()
+
+
+def test_a_face_takes_its_next_best_anchors_down_to_the_threshold_only(model):
+    anchors = model.anchors.get().numpy()
+    generator = np.random.default_rng(2)
+    few, gained = 0, 0
+    for face in random_faces(generator, 40, least=0.03)[:, None]:
+        one, three = (matched(model, face, [1.0], anchors_per_face=n) >= 0 for n in (1, 3))
+        overlaps = geometry.iou(face, anchors)[0]
+        assert (three | ~one).all()  # nothing is lost
+        assert (overlaps[three & ~one] >= model.rules.unmatched_threshold).all()
+        assert three.sum() >= min(3, (overlaps >= model.rules.unmatched_threshold + 1e-4).sum())
+        assert three.sum() == one.sum() or three.sum() <= 3
+        few, gained = few + (one.sum() < 3), gained + (three.sum() > one.sum())
+    assert few > 5 and gained > 5
 
 
 def test_a_face_smaller_than_every_anchor_is_ignored(model):

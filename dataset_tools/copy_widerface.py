@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Brings WIDER FACE from a slow folder (a mounted Drive) to the local disk, once, as the zips or folders that are there.
+
+    python dataset_tools/copy_widerface.py --from_dir DRIVE --to_dir data/WIDER
+
+What is there already, whole, is left. The zips are read in place by the converter; eval_tools.zip is unpacked.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from tqdm import tqdm
+
+from facedet import widerface
+
+PARTS = ("WIDER_train", "WIDER_val", "wider_face_split")
+LISTS = ("eval_gt", "eval_tools")
+CHUNK = 2**22
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--from_dir", required=True)
+    parser.add_argument("--to_dir", required=True)
+    args = parser.parse_args(argv)
+    source, target = pathlib.Path(args.from_dir), pathlib.Path(args.to_dir)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        absent = [part for part in PARTS if not _bring(source, target, part)]
+        if absent:
+            wanted = ", ".join(f"{part}.zip" for part in absent)
+            print(
+                f"error: {source} lacks {wanted} (or a folder of that name). Download them from the WIDER FACE page into it.",
+                file=sys.stderr,
+            )
+            return 1
+        if not any([_bring(source, target, part) for part in LISTS]):
+            print(f"note: {source} has no eval_tools.zip: val will be scored as one set, not as Easy, Medium and Hard.")
+        elif (target / "eval_tools.zip").is_file() and not (target / "eval_tools").is_dir():
+            with widerface.open_zip(target / "eval_tools.zip") as archive:
+                archive.extractall(target / ".unpacked")
+            (found,) = [path.parent for path in (target / ".unpacked").rglob("wider_hard_val.mat")][:1]
+            (target / "eval_tools").mkdir()
+            os.replace(found, target / "eval_tools" / "ground_truth")
+            shutil.rmtree(target / ".unpacked")
+    except (OSError, widerface.WiderFaceError, ValueError) as error:
+        print(f"error: {error}. What was copied whole is kept; the same command goes on.", file=sys.stderr)
+        return 1
+    print(f"WIDER FACE is in {target}.")
+    return 0
+
+
+def _bring(source: pathlib.Path, target: pathlib.Path, part: str) -> bool:
+    """Copies a part as zip or folder; False where the source has neither."""
+    archive = source / f"{part}.zip"
+    if archive.is_file():
+        _copy(archive, target / archive.name)
+        return True
+    if not (source / part).is_dir():
+        return False
+    for path in tqdm(sorted((source / part).rglob("*")), desc=part, unit="file"):
+        if path.is_file():
+            _copy(path, target / path.relative_to(source), show=False)
+    return True
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path, show: bool = True) -> None:
+    size = source.stat().st_size
+    if target.is_file() and target.stat().st_size == size:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        bar = tqdm(total=size, desc=source.name, unit="B", unit_scale=True, disable=not show)
+        with bar, open(source, "rb") as read, open(temporary, "wb") as write:
+            while chunk := read.read(CHUNK):
+                write.write(chunk)
+                bar.update(len(chunk))
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""The same recipe with another number of steps, batch size or folder of records: writes a new pipeline config.
+
+    python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --num_steps 12000 --output NAME.config
+
+The learning rate's schedule and the delay of quantization move in proportion to the steps.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--pipeline_config_path", required=True)
+    parser.add_argument("--num_steps", type=int)
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--records_dir")
+    parser.add_argument(
+        "--fine_tune_checkpoint", metavar="FOLDER", help="start from all weights of this checkpoint; 'none': from random ones"
+    )
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args(argv)
+    from google.protobuf import text_format
+
+    from facedet import pipeline_config
+
+    try:
+        config = pipeline_config.read(args.pipeline_config_path)
+        pipeline_config.adapt(config, args.num_steps, args.batch_size, args.records_dir)
+        if args.fine_tune_checkpoint == "none":
+            config.train_config.ClearField("fine_tune_checkpoint")
+            config.train_config.ClearField("freeze_variables")
+        elif args.fine_tune_checkpoint:
+            config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = args.fine_tune_checkpoint, "full"
+        text = text_format.MessageToString(config)
+        pipeline_config.parse(text, args.output)
+    except pipeline_config.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    output = pathlib.Path(args.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text)
+    train, rewriter = config.train_config, config.graph_rewriter
+    print(f"{output}: {train.num_steps} steps of {train.batch_size}, fake quantization from step {rewriter.quantization.delay} on.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
