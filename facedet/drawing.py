@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 FOUND, TRUTH, IGNORED, POINT = "#00e676", "#2979ff", "#ff9100", "#ffea00"
 
@@ -24,6 +24,17 @@ def draw_boxes(image: np.ndarray, boxes_xyxy_px, color: str = FOUND, scores=None
         if landmarks is not None:
             for x, y in landmarks[i]:
                 draw.ellipse((x - width, y - width, x + width, y + width), fill=POINT)
+    return np.asarray(picture)
+
+
+def draw_caption(image: np.ndarray, text: str) -> np.ndarray:
+    """RGB uint8 [H, W, 3] -> a copy with a line of text in its upper left corner."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(max(12, round(max(image.shape[:2]) / 40)))
+    left, top, right, bottom = draw.textbbox((4, 4), text, font)
+    draw.rectangle((left - 4, top - 4, right + 4, bottom + 4), fill="#202020")
+    draw.text((4, 4), text, fill="white", font=font)
     return np.asarray(picture)
 
 

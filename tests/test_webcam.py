@@ -1,0 +1,87 @@
+"""scripts/webcam.py on a film: without a screen, and in a window on a virtual one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, run
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A face that moves to the right, 320x240, 30 frames."""
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    face = cv2.cvtColor(cv2.resize(data.astronaut(), (240, 240)), cv2.COLOR_RGB2BGR)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 15, (320, 240))
+    for number in range(30):
+        frame = np.full((240, 320, 3), 60, np.uint8)
+        frame[:, 2 * number : 2 * number + 240] = face
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def is_box(picture_bgr):
+    """Where the colour of found faces, #00e676, stands."""
+    return (np.abs(picture_bgr.astype(int) - (0x76, 0xE6, 0x00)) < 40).all(-1)
+
+
+def test_without_a_screen_it_leaves_a_clip_with_boxes(film, tmp_path):
+    said = run("scripts/webcam.py", "--source", film, "--headless", "--frames", "20", "--output", tmp_path / "clip.mp4")
+    frames, faces = map(int, re.search(r"(\d+) frames, (\d+) faces", said).groups())
+    assert frames == 20 and 18 <= faces <= 22 and f"20 frames are in {tmp_path / 'clip.mp4'}" in said
+    clip, pictures = cv2.VideoCapture(str(tmp_path / "clip.mp4")), []
+    while (read := clip.read())[0]:
+        pictures.append(read[1])
+    assert len(pictures) == 20 and clip.get(cv2.CAP_PROP_FPS) == 15
+    lefts = [np.flatnonzero(is_box(picture).any(0)).min() for picture in (pictures[2], pictures[18])]
+    assert 20 <= lefts[1] - lefts[0] <= 44  # the box moves with the face: 32 px
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_what_cannot_be_opened_is_a_sentence(film, tmp_path):
+    assert "no such film" in run("scripts/webcam.py", "--source", tmp_path / "none.mp4", "--headless", code=1)
+    assert "Is it plugged in" in run("scripts/webcam.py", "--source", "97", "--headless", code=1)
+    (tmp_path / "text.mp4").write_text("no film")
+    assert "Can OpenCV read it?" in run("scripts/webcam.py", "--source", tmp_path / "text.mp4", "--headless", code=1)
+    without = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "SDL_VIDEODRIVER": "x11"}
+    assert "add --headless" in run("scripts/webcam.py", "--source", film, code=1, **without)
+
+
+def test_the_window_shows_the_boxes(film, tmp_path):
+    if not shutil.which("Xvfb"):
+        assert "CI" not in os.environ, "Xvfb is missing: apt-get install xvfb"
+        pytest.skip("Xvfb is missing: apt-get install xvfb")
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-fbdir", tmp_path], pass_fds=[write], stderr=subprocess.DEVNULL
+    )
+    try:
+        display = ":" + os.read(read, 16).decode().strip()
+        command = [sys.executable, "scripts/webcam.py", "--source", film]
+        environment = {**os.environ, "DISPLAY": display, "SDL_VIDEODRIVER": "x11"}
+        webcam = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        seen = 0
+        while webcam.poll() is None:
+            seen = max(seen, int(is_box(framebuffer(tmp_path / "Xvfb_screen0")).sum()))
+            time.sleep(0.02)
+        said = webcam.stdout.read()
+        assert webcam.returncode == 0 and "30 frames" in said, said
+        assert seen > 200  # pixels of a box around a face of 100 px
+    finally:
+        screen.terminate()
+        screen.wait()
+
+
+def framebuffer(path) -> np.ndarray:
+    """BGR [480, 640, 3] of Xvfb's screen file (X window dump: header size, and the pixels at the end)."""
+    data = np.fromfile(path, np.uint8)
+    return data[-640 * 480 * 4 :].reshape(480, 640, 4)[:, :, :3]
