@@ -1,4 +1,4 @@
-# make env | demo | test | lint | doctor | clean. Each makes its own environment first; nothing has to be activated.
+# make env | demo | test | lint | web | doctor | clean. Each makes its own environment first; nothing has to be activated.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA_DIR ?=
 
-.PHONY: env demo test lint doctor clean
+.PHONY: env demo test lint web doctor clean
 
 env: $(VENV)/.demo
 
@@ -20,11 +20,18 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+web: web/node_modules/.package-lock.json
+	$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/serve_web.py
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo "npm was not found: install Node.js 18 or later (https://nodejs.org)."; exit 1; }
+	cd web && npm ci --no-audit --no-fund
+
 doctor:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/doctor.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) web/node_modules demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/.demo: requirements.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found. Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }

@@ -1,0 +1,117 @@
+"""The page in headless Chromium, with a film of a face for a camera."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, SHIPPED
+from PIL import Image
+
+from facedet import FaceDetector
+from facedet.detector import resize
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def face():
+    """RGB 640x480: a face in the left upper quarter."""
+    from skimage import data
+
+    picture = np.full((480, 640, 3), 70, np.uint8)
+    picture[20:404, 30:414] = cv2.resize(data.astronaut(), (384, 384), interpolation=cv2.INTER_AREA)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def server():
+    subprocess.run(
+        ["make", "web/node_modules/.package-lock.json"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    process = subprocess.Popen([sys.executable, "scripts/serve_web.py", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    yield process.stdout.readline().strip()
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def seen(server, face, tmp_path_factory):
+    work = tmp_path_factory.mktemp("web")
+    film, picture, pixels = work / "camera.y4m", work / "face.png", work / "pixels.json"
+    Image.fromarray(face).save(picture)
+    frame = cv2.cvtColor(face, cv2.COLOR_RGB2YUV_I420).tobytes()
+    film.write_bytes(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + frame) * 30)
+    pixels.write_text(json.dumps(resize(face, 224, 224).reshape(-1).tolist()))
+    command = ["node", "test/page.mjs", server, CHROMIUM, film, picture, pixels]
+    said = subprocess.run(list(map(str, command)), cwd=ROOT / "web", text=True, capture_output=True, timeout=300)
+    assert said.returncode == 0, said.stderr[-3000:]
+    return json.loads(said.stdout)
+
+
+needs_browser = pytest.mark.skipif(
+    "CI" not in os.environ and not (CHROMIUM and shutil.which("npm")), reason="chromium or npm is missing: apt-get install chromium npm"
+)
+
+
+def overlap(a, b) -> float:
+    from facedet import boxes
+
+    return boxes.iou(np.asarray([a], np.float32), np.asarray([b], np.float32))[0, 0]
+
+
+@needs_browser
+def test_the_box_is_on_the_face_in_every_detector(seen, face):
+    assert len(seen["detectors"]) == len(list(ROOT.glob("exported_models/*/*.tflite"))) and "int8" in seen["detectors"][0]
+    for label, found in seen["pictures"].items():
+        kind = "widerface_" + label.split(", ")[1].replace(" ", "_")
+        (path,) = ROOT.glob(f"exported_models/{label.split(',')[0]}_widerface/*_{kind}.tflite")
+        expected = FaceDetector(path).detect(face)
+        assert len(found) == len(expected) == 1, label
+        # the browser scales the picture otherwise than Pillow
+        assert overlap(found[0]["box"], expected.boxes[0]) > 0.9 and abs(found[0]["score"] - expected.scores[0]) < 0.1, label
+
+
+@needs_browser
+def test_int8_computes_what_python_does(seen, face):
+    """Its integers are the same; the sigmoid and the decoding after them are float, and may differ in the last bit."""
+    (path,) = SHIPPED.glob("*_int8.tflite")
+    boxes, scores = FaceDetector(path, score_threshold=0.0).detect_resized(resize(face, 224, 224))
+    in_page = [np.asarray(values, np.float32) for values in seen["outputs"]]
+    count = int(in_page[3][0])
+    assert count == len(scores) > 0
+    np.testing.assert_allclose(in_page[2][:count], scores, rtol=3e-7)
+    np.testing.assert_allclose(in_page[0].reshape(-1, 4)[:count], boxes, atol=3e-7)
+
+
+@needs_browser
+def test_the_camera_by_keyboard(seen, face):
+    (path,) = SHIPPED.glob("*_int8.tflite")
+    (expected,) = FaceDetector(path).detect(face).boxes
+    camera = seen["camera"]
+    assert len(camera["faces"]) == 1 and overlap(camera["faces"][0]["box"], expected) > 0.85
+    assert camera["green"] and camera["status"].startswith("1 face, ") and (camera["pressed"], camera["stopped"]) == ("true", "false")
+
+
+@needs_browser
+def test_failures_are_sentences(seen):
+    assert "cannot be used" in seen["broken"] and seen["broken"].endswith("Choose another detector.")
+    assert seen["refused"].startswith("No camera: ") and seen["refused"].endswith("You can open a picture instead.")
+    assert seen["noPicture"] == "text.png is no picture that this browser can read."
+
+
+@needs_browser
+def test_nothing_leaves_the_page_and_it_fits_a_phone(seen):
+    assert seen["outside"] == [] and seen["overflow"] <= 0
+
+
+@needs_browser
+def test_the_server_gives_nothing_else(server):
+    for path in ("models/../README.md", "models/%2e%2e/README.md", "litertjs/..%2f..%2fpackage.json"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{server}/{path}")

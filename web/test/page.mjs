@@ -1,0 +1,80 @@
+// Drives the page in headless Chromium: node page.mjs URL CHROMIUM FILM.y4m PICTURE.png PIXELS.json -> what was seen, as JSON.
+import { readFile } from 'node:fs/promises';
+import { chromium } from 'playwright-core';
+
+const [url, executablePath, film, picture, pixels] = process.argv.slice(2);
+const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+               '--disable-component-update', '--disable-sync'];
+const camera = ['--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
+const seen = { outside: [] };
+
+async function open(options, args) {
+  const browser = await chromium.launch({ executablePath, args: [...quiet, ...args] });
+  const page = await (await browser.newContext(options)).newPage();
+  page.on('request', (request) => {
+    if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) seen.outside.push(request.url());
+  });
+  return [browser, page];
+}
+
+const status = (page) => page.textContent('#status');
+const ready = (page) => page.waitForFunction(() => /is ready|cannot be used/.test(document.querySelector('#status').textContent));
+const choose = async (page, label) => {
+  await page.selectOption('#detector', { label });
+  await page.waitForFunction((chosen) => globalThis.facedet.label === chosen, label);
+  await page.waitForTimeout(500); // a picture that is open is searched again
+};
+const shown = (page, count) => page.waitForFunction((n) => globalThis.facedet.shown >= n, count);
+const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
+
+{
+  const [browser, page] = await open({ viewport: { width: 390, height: 800 } }, [...camera, '--use-fake-ui-for-media-stream']);
+  await page.goto(url);
+  await ready(page);
+  seen.detectors = await page.$$eval('#detector option', (options) => options.map((option) => option.textContent));
+  seen.pictures = {};
+  for (const label of seen.detectors) {
+    await choose(page, label);
+    const before = await page.evaluate(() => globalThis.facedet.shown);
+    await page.setInputFiles('#file', []);
+    await page.setInputFiles('#file', picture);
+    await shown(page, before + 1);
+    seen.pictures[label] = await faces(page);
+  }
+  await choose(page, seen.detectors[0]);
+  const rgb = JSON.parse(await readFile(pixels));
+  seen.outputs = await page.evaluate(async (bytes) => (await globalThis.facedet.detector.run(Uint8Array.from(bytes))).map((o) => Array.from(o)), rgb);
+  seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
+  const before = await page.evaluate(() => globalThis.facedet.shown);
+  await page.focus('#camera'); // by keyboard
+  await page.keyboard.press('Enter');
+  await shown(page, before + 3);
+  seen.camera = { faces: await faces(page), status: await status(page), pressed: await page.getAttribute('#camera', 'aria-pressed') };
+  seen.camera.green = await page.evaluate(() => {
+    const [box] = globalThis.facedet.faces;
+    const view = document.querySelector('#view');
+    const [left, top] = box.box;
+    const [r, g, b] = view.getContext('2d').getImageData(Math.round(left), Math.round(top) + 20, 1, 1).data;
+    return g > 180 && r < 90 && b < 190;
+  });
+  await page.screenshot({ path: `${film}.png` });
+  await page.keyboard.press('Enter');
+  seen.camera.stopped = await page.getAttribute('#camera', 'aria-pressed');
+  await page.setInputFiles('#file', { name: 'text.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
+  await page.waitForFunction(() => document.querySelector('#status').classList.contains('error'));
+  seen.noPicture = await status(page);
+  await browser.close();
+}
+{
+  const [browser, page] = await open({ permissions: [] }, camera);
+  await page.route('**/*.tflite', (route) => route.fulfill({ body: 'broken', contentType: 'application/octet-stream' }));
+  await page.goto(url);
+  await ready(page);
+  seen.broken = await status(page);
+  await page.click('#camera');
+  await page.waitForFunction(() => document.querySelector('#status').textContent.startsWith('No camera'));
+  seen.refused = await status(page);
+  await browser.close();
+}
+console.log(JSON.stringify(seen));
