@@ -111,6 +111,23 @@ def test_nothing_leaves_the_page_and_it_fits_a_phone(seen):
 
 
 @needs_browser
+def test_mediapipes_object_detector_finds_the_same(server, face, tmp_path):
+    """tasks-vision in the browser scales pictures by its own means: a pixel or two of the input."""
+    Image.fromarray(face).save(tmp_path / "face.png")
+    models = sorted(SHIPPED.glob("*.tflite"))
+    command = ["node", "test/mediapipe.mjs", server, CHROMIUM, tmp_path / "face.png", *models]
+    said = subprocess.run(list(map(str, command)), cwd=ROOT / "web", text=True, capture_output=True, timeout=300)
+    assert said.returncode == 0, said.stderr[-3000:]
+    told = json.loads(said.stdout)
+    assert told["outside"] == [] and len(told["found"]) == len(models)
+    for model, found in told["found"].items():
+        expected = FaceDetector(model).detect(face)
+        assert len(found) == len(expected) == 1 and found[0]["label"] == "face", model
+        limit = 2 * max(face.shape[:2]) / 224
+        assert np.abs(np.subtract(found[0]["box"], expected.boxes[0])).max() <= limit and abs(found[0]["score"] - expected.scores[0]) < 0.05
+
+
+@needs_browser
 def test_the_server_gives_nothing_else(server):
     for path in ("models/../README.md", "models/%2e%2e/README.md", "litertjs/..%2f..%2fpackage.json"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
