@@ -105,3 +105,13 @@ def test_a_config_that_asks_for_what_cannot_be_done_is_refused(tmp_path, change,
 def test_unknown_keys_are_refused_with_their_line():
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config:2:.*num_clases"):
         pipeline_config.parse("model { ssd {\n num_clases: 1 } }", "my.config")
+
+
+def test_what_facedet_adds_to_the_schema_is_read_and_checked():
+    text = MAIN_CONFIG.read_text()
+    assert pipeline_config.training(pipeline_config.parse(text)).anchors_per_face == 3
+    assert pipeline_config.training(pipeline_config.parse(text.split("[facedet.training]")[0])).anchors_per_face == 1  # the OD API's way
+    with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.training\] anchors_per_face: 0"):
+        pipeline_config.parse(text.replace("anchors_per_face: 3", "anchors_per_face: 0"), "my.config")
+    with pytest.raises(pipeline_config.ConfigError, match=r"my\.config:.*anchors_per_picture"):
+        pipeline_config.parse(text.replace("anchors_per_face: 3", "anchors_per_picture: 3"), "my.config")

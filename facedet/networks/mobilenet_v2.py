@@ -6,11 +6,12 @@ from facedet.networks.blocks import Blocks, layers, make_divisible
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-def backbone(image, blocks: Blocks, depth_multiplier: float = 1.0, min_depth: int = 8, last_conv: bool = True) -> dict:
+def backbone(image, blocks: Blocks, depth_multiplier: float = 1.0, min_depth: int = 8, classifier_layers: bool = True) -> dict:
     """image [B, H, W, 3] in -1..1 -> {name: tensor}.
 
     Names: 'stride_2' .. 'stride_32', the last (linear) block output of each resolution; 'block_13_expand_relu', stride 16,
-    and 'out_relu', stride 32 (only with last_conv), the two maps that SSD taps.
+    and 'out_relu', stride 32, the two maps that SSD taps.
+    classifier_layers: with the last block and the 1x1 convolution after it, which widen the features for a classifier.
     """
 
     def depth(channels):
@@ -20,13 +21,13 @@ def backbone(image, blocks: Blocks, depth_multiplier: float = 1.0, min_depth: in
     x = blocks.conv(image, depth(32), 3, 2, "Conv1")
     x = blocks.activation(blocks.batch_norm(x, "bn_Conv1"), "Conv1_relu")
     number, total_stride = 0, 2
-    for expansion, channels, repeats, stride in STAGES:
+    for expansion, channels, repeats, stride in STAGES if classifier_layers else STAGES[:-1]:
         for repeat in range(repeats):
             total_stride *= stride if repeat == 0 else 1
             x = _block(x, blocks, number, expansion, depth(channels), stride if repeat == 0 else 1, taps)
             taps[f"stride_{total_stride}"] = x
             number += 1
-    if last_conv:
+    if classifier_layers:
         x = blocks.conv(x, make_divisible(1280 * max(1.0, depth_multiplier), 8), 1, name="Conv_1")
         taps["out_relu"] = blocks.activation(blocks.batch_norm(x, "Conv_1_bn"), "out_relu")
     return taps

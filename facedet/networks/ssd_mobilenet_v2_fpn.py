@@ -3,8 +3,9 @@
 Levels fpn.min_level .. max_level (2 is stride 4). Each takes the last block output of its resolution through a 1x1
 convolution to fpn.additional_layer_depth channels (half of it at stride 4, where a map is 4 times as large), adds the
 level above, enlarged by nearest neighbour, and smooths the sum by a 3x3 convolution. Levels above 5 are 3x3 convolutions
-at stride 2. use_depthwise makes all 3x3 convolutions separable (SSDLite). One pair of heads a level: shared ones could
-not be quantized with a range for each level.
+at stride 2. use_depthwise makes these 3x3 convolutions separable; the box predictor has its own (both: SSDLite). One pair
+of heads a level: shared ones could not be quantized with a range for each level. The backbone ends with block 15: the last
+block and convolution of MobileNetV2 serve its classifier.
 """
 
 from facedet.networks import heads
@@ -22,7 +23,7 @@ def build(ssd, anchors_per_location: list[int]) -> keras.Model:
     blocks = Blocks(hyperparams, extractor.use_explicit_padding)
 
     image = keras.Input((resizer.height, resizer.width, 3), name="image")
-    taps = backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth, last_conv=False)
+    taps = backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth, classifier_layers=False)
     neck = Blocks(hyperparams)
     maps = _pyramid(taps, neck, fpn, extractor.use_depthwise)
     predictor = ssd.box_predictor.convolutional_box_predictor
