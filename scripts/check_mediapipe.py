@@ -26,6 +26,7 @@ from facedet import FaceDetector, boxes, detector
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
 LIMIT_PX, LIMIT_SCORE = 2.0, 0.01  # MediaPipe cuts corner, width and height to whole pixels of the input
+TIE_IOU = 0.8
 _RUN = """
 import json, sys
 import mediapipe as mp
@@ -35,7 +36,7 @@ for path in sys.argv[2:]:
     options = vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=path), score_threshold=float(sys.argv[1]), max_results=300)
     with vision.ObjectDetector.create_from_options(options) as tasks:
         found[path] = {}
-        for picture in json.load(open("pictures.json")):
+        for picture in json.load(open("pictures.json"))[path]:
             result = tasks.detect(mp.Image.create_from_file(picture))
             found[path][picture] = [[d.bounding_box.origin_x, d.bounding_box.origin_y, d.bounding_box.width, d.bounding_box.height,
                                      d.categories[0].score, d.categories[0].category_name] for d in result.detections]
@@ -56,13 +57,16 @@ def main(argv=None) -> int:
     files = [str(pathlib.Path(path).resolve()) for path in args.tflite]
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as directory:
-        first = FaceDetector(files[0])
-        pictures = {}
-        for number, path in enumerate(args.images):
-            image = np.asarray(Image.open(path).convert("RGB"))
-            pictures[f"{number}.png"] = detector.resize(image, first.input_height, first.input_width)
-            Image.fromarray(pictures[f"{number}.png"]).save(pathlib.Path(directory) / f"{number}.png")
-        (pathlib.Path(directory) / "pictures.json").write_text(json.dumps(list(pictures)))
+        pictures = {}  # {file: {name: picture stretched to its input}}
+        images = [np.asarray(Image.open(path).convert("RGB")) for path in args.images]
+        for path in files:
+            opened = FaceDetector(path)
+            height, width = opened.input_height, opened.input_width
+            names = [f"{number}_{width}x{height}.png" for number in range(len(images))]
+            pictures[path] = {name: detector.resize(image, height, width) for name, image in zip(names, images, strict=True)}
+            for name, image in pictures[path].items():
+                Image.fromarray(image).save(pathlib.Path(directory) / name)
+        (pathlib.Path(directory) / "pictures.json").write_text(json.dumps({path: list(named) for path, named in pictures.items()}))
         ran = subprocess.run([python, "-c", _RUN, str(SCORE), *files], cwd=directory, text=True, capture_output=True)
         if ran.returncode:
             print(ran.stderr[-3000:], file=sys.stderr)
@@ -70,7 +74,7 @@ def main(argv=None) -> int:
         found = json.loads((pathlib.Path(directory) / "found.json").read_text())
     for path in files:
         ours, distances, differences, alone, theirs_count = FaceDetector(path, SCORE), [], [], 0, 0
-        for name, image in pictures.items():
+        for name, image in pictures[path].items():
             expected, rows_found = ours.detect(image), found[path][name]
             theirs_count += len(rows_found)
             assert all(row[5] == "face" for row in rows_found), rows_found
@@ -82,7 +86,10 @@ def main(argv=None) -> int:
                 continue
             apart = np.abs(expected.boxes[sure][:, None] - corners[None]).max(2)
             near = apart.min(1) <= LIMIT_PX
-            alone += int((~near).sum())
+            # int8 scores can be equal: each client then keeps another one of two boxes on the same face
+            equal = np.abs(scores[None] - expected.scores[sure][:, None]) < 1e-6
+            tied = (equal & (boxes.iou(expected.boxes[sure], corners) >= TIE_IOU)).any(1)
+            alone += int((~near & ~tied).sum())
             distances += apart.min(1)[near].tolist()
             differences += np.abs(scores[apart.argmin(1)] - expected.scores[sure])[near].tolist()
         bad = alone > 0 or not distances or max(differences) > LIMIT_SCORE

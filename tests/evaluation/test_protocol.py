@@ -118,6 +118,7 @@ def test_perfect_and_absent_detections():
     assert protocol.evaluate({}, truth)["hard"].average_precision == 0
     rows = protocol.recall_by_height(perfect, truth)
     assert sum(row["found"] for row in rows) == sum(row["faces"] for row in rows) > 0
+    assert [report.height_range(row) for row in rows][::10] == ["0 - 10", "256 and more"]
 
 
 def test_official_text_form_and_curves(tmp_path):
