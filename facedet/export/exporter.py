@@ -137,7 +137,8 @@ def _parity_report(config, detectors, references, precisions, count) -> dict:
         "protocol": validation.PROTOCOL,
         "matched_score": parity.MATCHED_SCORE,
         "limits": ", ".join(
-            f"{p}: AP -{limit.average_precision}, IoU {limit.median_iou}, score {limit.median_score}" for p, limit in parity.LIMITS.items()
+            f"{p}: AP -{limit.average_precision} and one face, IoU {limit.median_iou}, score {limit.median_score}"
+            for p, limit in parity.LIMITS.items()
         )
         + ".",
         "rows": rows,

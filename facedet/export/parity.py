@@ -37,7 +37,7 @@ def compare(detectors: dict, references: dict[str, str], pictures: list, ground_
     """detectors: {name: detector}, all with a score threshold of LEAST_SCORE.  pictures: [(name, RGB)].
 
     references: {name: name of the detector that it should equal}; the checkpoint in float for float files, as it was trained for
-    int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, median_iou and median_score of matched
+    int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, faces by subset, median_iou and median_score of matched
     boxes, matched, unmatched}.
     """
     found: dict[str, dict] = {name: {} for name in detectors}
@@ -50,6 +50,7 @@ def compare(detectors: dict, references: dict[str, str], pictures: list, ground_
         detections = {picture: protocol.Detections(f.boxes, f.scores) for picture, f in faces.items()}
         results = protocol.evaluate(detections, ground_truth)
         precision_of[name] = {subset: results[subset].average_precision for subset in SUBSETS}
+        counts = {subset: results[subset].faces for subset in SUBSETS}
         overlaps, differences, unmatched = [], [], 0
         for picture, expected in found[references.get(name, name)].items():
             strong = expected.scores >= MATCHED_SCORE
@@ -78,6 +79,7 @@ def compare(detectors: dict, references: dict[str, str], pictures: list, ground_
         )
     for row in rows:
         row["lost"] = {subset: precision_of[row["reference"]][subset] - row[subset] for subset in SUBSETS}
+        row["faces"] = counts
     return rows
 
 
@@ -91,10 +93,11 @@ def check(rows: list[dict], precisions: dict[str, str]) -> None:
         expected = row["matched"] + row["unmatched"]
         for subset in SUBSETS:
             lost = row["lost"][subset]
-            if lost > limits.average_precision:
-                faults.append(
-                    f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than {row['reference']}'s (limit {limits.average_precision})"
-                )
+            # On a few pictures one face near a threshold is more than the limit: it is allowed beside it.
+            limit = limits.average_precision + 1 / max(row["faces"][subset], 1)
+            if lost > limit:
+                fault = f"{row['name']}: {subset} AP {row[subset]:.4f}, {lost:.4f} less than {row['reference']}'s (limit {limit:.4f})"
+                faults.append(fault)
         if expected and not row["median_iou"] >= limits.median_iou:
             faults.append(f"{row['name']}: median IoU of matched boxes {row['median_iou']:.4f} (limit {limits.median_iou})")
         if expected and not row["median_score"] <= limits.median_score:
