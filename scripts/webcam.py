@@ -108,7 +108,8 @@ class Source:
         while not self._ended:
             there, frame = self._capture.read()
             with self._changed:
-                self._newest, self._ended = (frame, False) if there else (None, True)
+                self._newest = frame if there else None
+                self._ended |= not there  # close() may have set it meanwhile
                 self._changed.notify()
 
     def read(self) -> np.ndarray | None:
