@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --cov=facedet --cov-report=term tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -31,7 +31,7 @@ doctor:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/doctor.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 clean:
-	rm -rf $(VENV) web/node_modules demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) web/node_modules demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.demo: requirements.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found. Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
