@@ -45,24 +45,32 @@ def training(config, name: str = "pipeline.config"):
     asked = protos.training(config)
     if asked.anchors_per_face < 1:
         raise ConfigError(f"{name}: [facedet.training] anchors_per_face: {asked.anchors_per_face}: every face needs 1 at least.")
+    if asked.smallest_face < 0:
+        raise ConfigError(f"{name}: [facedet.training] smallest_face: {asked.smallest_face}: a height in pixels is 0 at least.")
     return asked
 
 
-def adapt(config, num_steps: int | None = None, batch_size: int | None = None, records_dir: str | None = None):
-    """The same recipe, in place: over another number of steps (rate and delay in proportion), batch size, folder of records."""
+def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None):
+    """The same recipe, in place: over another number of steps (rate and delay in proportion), batch size, folder of records,
+    highest learning rate. ConfigError for a rate whose schedule has no single highest value."""
     train = config.train_config
+    kind = train.optimizer.WhichOneof("optimizer")
+    rate = getattr(train.optimizer, kind).learning_rate if kind else None
+    cosine = rate.cosine_decay_learning_rate if rate is not None and rate.HasField("cosine_decay_learning_rate") else None
     if num_steps is not None:
         share = num_steps / train.num_steps
         train.num_steps = num_steps
-        kind = train.optimizer.WhichOneof("optimizer")
-        rate = getattr(train.optimizer, kind).learning_rate if kind else None
-        if rate is not None and rate.HasField("cosine_decay_learning_rate"):
-            cosine = rate.cosine_decay_learning_rate
+        if cosine is not None:
             cosine.total_steps, cosine.warmup_steps = num_steps, round(cosine.warmup_steps * share)
         if config.graph_rewriter.HasField("quantization"):
             config.graph_rewriter.quantization.delay = int(config.graph_rewriter.quantization.delay * share)
     if batch_size is not None:
         train.batch_size = batch_size
+    if learning_rate is not None:
+        if cosine is None:
+            raise ConfigError("--learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand.")
+        cosine.learning_rate_base = learning_rate
+        cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
     if records_dir is not None:
         for reader in (config.train_input_reader, *config.eval_input_reader):
             paths = reader.tf_record_input_reader.input_path

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same recipe with another number of steps, batch size or folder of records: writes a new pipeline config.
+"""The same recipe with another number of steps, batch size, rate, start or folder of records: writes a new pipeline config.
 
     python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --num_steps 12000 --output NAME.config
 
@@ -20,6 +20,7 @@ def main(argv=None) -> int:
     parser.add_argument("--pipeline_config_path", required=True)
     parser.add_argument("--num_steps", type=int)
     parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--learning_rate", type=float, help="the schedule's highest")
     parser.add_argument("--records_dir")
     parser.add_argument(
         "--fine_tune_checkpoint", metavar="FOLDER", help="start from all weights of this checkpoint; 'none': from random ones"
@@ -32,7 +33,7 @@ def main(argv=None) -> int:
 
     try:
         config = pipeline_config.read(args.pipeline_config_path)
-        pipeline_config.adapt(config, args.num_steps, args.batch_size, args.records_dir)
+        pipeline_config.adapt(config, args.num_steps, args.batch_size, args.records_dir, args.learning_rate)
         if args.fine_tune_checkpoint == "none":
             config.train_config.ClearField("fine_tune_checkpoint")
             config.train_config.ClearField("freeze_variables")

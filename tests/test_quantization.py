@@ -113,5 +113,7 @@ def test_what_facedet_adds_to_the_schema_is_read_and_checked():
     assert pipeline_config.training(pipeline_config.parse(text.split("[facedet.training]")[0])).anchors_per_face == 1  # the OD API's way
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.training\] anchors_per_face: 0"):
         pipeline_config.parse(text.replace("anchors_per_face: 3", "anchors_per_face: 0"), "my.config")
+    with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.training\] smallest_face: -2"):
+        pipeline_config.parse(text.replace("smallest_face: 4.5", "smallest_face: -2"), "my.config")
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config:.*anchors_per_picture"):
         pipeline_config.parse(text.replace("anchors_per_face: 3", "anchors_per_picture: 3"), "my.config")

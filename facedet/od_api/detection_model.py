@@ -16,18 +16,18 @@ from object_detection.core import box_list, box_list_ops, losses
 from object_detection.meta_architectures import ssd_meta_arch
 
 from facedet import networks
-from facedet.od_api import target_assignment
+from facedet.od_api import protos, target_assignment
 
 
-def build(model_config, is_training: bool, anchors_per_face: int = 1) -> "FunctionalSSD":
+def build(model_config, is_training: bool, training=None) -> "FunctionalSSD":
     """The detection model of a pipeline config's `model` message. ValueError names what cannot be honoured.
 
-    anchors_per_face: that of the config's [facedet.training].
+    training: the config's [facedet.training]; without it, the OD API's ways.
     """
     kind = model_config.WhichOneof("model")
     if kind != "ssd":
         raise ValueError(f"model: {kind}: only ssd is supported.")
-    return FunctionalSSD(model_config.ssd, is_training, anchors_per_face)
+    return FunctionalSSD(model_config.ssd, is_training, training or protos.training(protos.TrainEvalPipelineConfig()))
 
 
 class _NetworkParts:
@@ -48,7 +48,7 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
     forward: what predict() calls in the network's place, for quantization-aware training; the network itself at first.
     """
 
-    def __init__(self, ssd, is_training: bool, anchors_per_face: int = 1):
+    def __init__(self, ssd, is_training: bool, training):
         anchor_generator = anchor_generator_builder.build(ssd.anchor_generator)
         self.anchors_per_location = list(anchor_generator.num_anchors_per_location())
         network = networks.build(ssd, self.anchors_per_location)
@@ -93,7 +93,8 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
         self.network = network
         self.forward = network
         self._anchors = anchors
-        self.rules = target_assignment.Rules.from_proto(ssd.matcher, anchors_per_face)
+        self.rules = target_assignment.Rules.from_proto(ssd.matcher, training.anchors_per_face)
+        self.smallest_face = training.smallest_face
         self.negative_class_weight = ssd.negative_class_weight
         predicted = network.outputs[0].shape[1]
         if predicted != anchors.num_boxes_static():
@@ -148,11 +149,13 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
         return tuple(tf.stop_gradient(target) for target in targets)
 
     def _ignore_too_small(self, boxes, weights):
-        """A face that no anchor could overlap by matched_threshold, however placed, is ignored: it is smaller than all of them."""
+        """Weight 0 for faces below smallest_face; without one, for those that no anchor could overlap by matched_threshold."""
+        sides = boxes[:, 2:] - boxes[:, :2]
+        if self.smallest_face > 0:
+            return tf.where(sides[:, 0] * self.input_size[0] < self.smallest_face, 0.0, weights)
         anchors = self._anchors.get()
         smallest = tf.reduce_min((anchors[:, 2] - anchors[:, 0]) * (anchors[:, 3] - anchors[:, 1]))
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        return tf.where(area < min(self.rules.matched_threshold, 1.0) * smallest, 0.0, weights)
+        return tf.where(sides[:, 0] * sides[:, 1] < min(self.rules.matched_threshold, 1.0) * smallest, 0.0, weights)
 
     def regularization_losses(self):
         return self.network.losses

@@ -35,7 +35,7 @@ def dataset(paths: list[str], train_config, input_size: tuple[int, int], seed: i
             tensors[IMAGE] = tf.io.decode_jpeg(tensors[IMAGE], channels=3)
         if at_full_size:
             tensors = _augment(tensors, steps)
-        tensors[IMAGE] = tf.image.resize(tensors[IMAGE], input_size, antialias=crop is None)
+        tensors[IMAGE] = tf.image.resize(tensors[IMAGE], input_size, antialias=True)  # as FaceDetector does
         if not at_full_size:
             tensors = _augment(tensors, steps)
         tensors[IMAGE] = tf.ensure_shape(tf.clip_by_value(tensors[IMAGE], 0.0, 255.0), [*input_size, 3])

@@ -1,6 +1,6 @@
 """The schema of pipeline configs: the OD API's own, and what facedet adds in the range it leaves to extensions.
 
-    [facedet.training] { anchors_per_face: 3 }
+    [facedet.training] { anchors_per_face: 3 smallest_face: 4.5 }
 
 stands at the end of a config. The OD API's own loop does not know it; none of its configs needs it.
 """
@@ -19,6 +19,8 @@ def _declare_extension():
     message = file.message_type.add(name="Training")
     # Each face takes that many anchors, the best first; past the first, those that reach unmatched_threshold only.
     message.field.add(name="anchors_per_face", number=1, type=kinds.TYPE_INT32, label=kinds.LABEL_OPTIONAL, default_value="1")
+    # Faces of less height at the network's input, in px, are ignored; 0: those no anchor could overlap by matched_threshold.
+    message.field.add(name="smallest_face", number=2, type=kinds.TYPE_FLOAT, label=kinds.LABEL_OPTIONAL)
     file.extension.add(
         name="training", number=1000, type=kinds.TYPE_MESSAGE, label=kinds.LABEL_OPTIONAL, type_name=".facedet.Training",
         extendee=f".{target.full_name}",

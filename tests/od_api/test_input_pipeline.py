@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import MAIN_CONFIG
 
-from facedet import pipeline_config, records, validation
+from facedet import detector, pipeline_config, records, validation
 from facedet.od_api import input_pipeline
 
 import tensorflow as tf  # isort: skip
@@ -38,6 +38,24 @@ def test_a_decoded_window_shows_what_was_cut_out(window):
     top, left, height, width = window
     expected = tf.image.resize(pixels[top : top + height, left : left + width].astype(np.float32), (96, 96), antialias=True).numpy()
     assert np.abs(small - expected).mean() < 4
+
+
+def test_training_sees_pictures_scaled_as_the_detector_scales_them(records_dir, train_config, tmp_path):
+    """Stripes finer than the input's pixels come out grey; scaled without antialiasing they would come out as stripes."""
+    stripes = np.zeros((400, 400, 3), np.uint8)  # less than twice the input: the JPEG decoder does not reduce it
+    stripes[np.arange(400) % 4 < 2] = 255
+    name, _, labels = next(iter(records.read_examples(sorted(map(str, records_dir.glob("*train*"))))))
+    example = records.to_example(name, tf.io.encode_jpeg(stripes, quality=98).numpy(), 400, 400, labels, ())
+    with tf.io.TFRecordWriter(str(tmp_path / "stripes")) as writer:
+        writer.write(example)
+    config = type(train_config)(batch_size=1)
+    config.data_augmentation_options.add().random_crop_image.random_coef = 1.0  # the whole picture, always
+    (batch,) = input_pipeline.dataset([str(tmp_path / "stripes")], config, (224, 224)).take(1)
+    seen = batch["image"].numpy()[0]
+    expected = detector.resize(stripes, 224, 224).astype(np.float32)
+    assert np.abs(seen - expected).mean() < 3
+    jagged = tf.image.resize(stripes.astype(np.float32), (224, 224)).numpy()
+    assert np.abs(jagged - expected).mean() > 20
 
 
 def test_a_face_cut_below_the_threshold_is_ignored_not_background(records_dir, train_config):

@@ -100,6 +100,17 @@ def test_a_face_smaller_than_every_anchor_is_ignored(model):
     assert model._ignore_too_small(boxes, tf.ones([2])).numpy().tolist() == [0, 1]
 
 
+def test_smallest_face_is_a_height_in_pixels_of_the_input():
+    config = pipeline_config.read(str(MAIN_CONFIG))
+    training = pipeline_config.training(config)
+    training.smallest_face = 5.0
+    model = detection_model.build(config.model, True, training)
+    heights = np.asarray([4.9, 5.1, 40.0, 3.0], np.float32) / 224
+    widths = np.asarray([40.0, 3.0, 30.0, 2.0], np.float32) / 224  # whatever the width
+    boxes = np.stack([heights * 0 + 0.5, widths * 0 + 0.5, 0.5 + heights, 0.5 + widths], 1)
+    assert model._ignore_too_small(tf.constant(boxes), tf.constant([1.0, 1.0, 1.0, 0.0])).numpy().tolist() == [0, 1, 1, 0]
+
+
 def test_no_faces_at_all(model):
     empty = tf.zeros([0, 4])
     targets = model._assign_targets([empty, empty], [tf.zeros([0, 1])] * 2, weights_list=[tf.zeros([0])] * 2)
