@@ -134,11 +134,13 @@ def shard_writer(path: pathlib.Path) -> Iterator:
 def read_back(path: str | os.PathLike) -> int:
     """Reads a shard with the checksum of each example; returns their number. RecordsError where it is damaged."""
     import tensorflow as tf
+    from tensorflow.python.util import deprecation
 
     count = 0
     try:
-        for _ in tf.compat.v1.python_io.tf_record_iterator(str(path)):
-            count += 1
+        with deprecation.silence():  # its successor, tf.data, cannot be used in a forked process
+            for _ in tf.compat.v1.python_io.tf_record_iterator(str(path)):
+                count += 1
     except tf.errors.DataLossError as error:
         raise RecordsError(f"{path}: damaged after {count} examples ({error.message}). Convert the data set again.") from error
     return count

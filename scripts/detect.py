@@ -49,10 +49,10 @@ def main(argv=None) -> int:
                 drawn = drawing.draw_boxes(image, faces.boxes, scores=faces.scores, landmarks=faces.landmarks)
                 Image.fromarray(drawn).save(target.with_name(target.name + ".found.png"))
                 _write_json(target, {"file": str(path), "width": image.shape[1], "height": image.shape[0], **_as_dict(faces)})
-                print(f"{path}: {len(faces)} faces")
+                tqdm.write(f"{path}: {len(faces)} faces")
         except (OSError, UnidentifiedImageError, DetectorError) as error:
             failed += 1
-            print(f"error: {path}: {error}", file=sys.stderr)
+            tqdm.write(f"error: {path}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -96,7 +96,7 @@ def _video(detector: FaceDetector, path: pathlib.Path, target: pathlib.Path) -> 
         film.unlink(missing_ok=True)
         raise OSError("holds no frame that OpenCV can decode")
     _write_json(target, {"file": str(path), "width": width, "height": height, "frames_per_second": rate, "frames": frames})
-    print(f"{path}: {len(frames)} frames, {sum(len(frame['scores']) for frame in frames)} faces")
+    tqdm.write(f"{path}: {len(frames)} frames, {sum(len(frame['scores']) for frame in frames)} faces")
 
 
 def _as_dict(faces: Faces) -> dict:

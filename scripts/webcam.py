@@ -57,7 +57,7 @@ def main(argv=None) -> int:
             meter.add(time.perf_counter() - begin)
             count, faces_seen = count + 1, faces_seen + len(faces)
             drawn = drawing.draw_boxes(image, faces.boxes, scores=faces.scores, landmarks=faces.landmarks)
-            drawn = drawing.draw_caption(drawn, f"{meter.frames_per_second:.1f} frames/s   {meter.latency_ms:.1f} ms   {len(faces)} faces")
+            drawn = drawing.draw_caption(drawn, f"{meter.frames_per_second:.1f} frames/s   {meter.latency_ms:.1f} ms   faces: {len(faces)}")
             if clip:
                 clip.write(drawn)
             if window:

@@ -35,7 +35,7 @@ def test_commands_and_links_of_a_page_are_real(page):
         source = (ROOT / script).read_text()
         for flag in flags:
             assert f'"{flag}"' in source or f'"{flag.removeprefix("--")}"' in source, f"{script} has no {flag}"
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+    for link in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r'src="([^":]+)"', text):
         assert (page.parent / link).exists(), link
     for target in re.findall(r"\bmake ([a-z]+)\b(?= *(?:#|`|$))", text, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
