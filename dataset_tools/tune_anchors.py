@@ -34,7 +34,7 @@ def main(argv=None) -> int:
             else pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
         )
         records.check_shards(paths)
-        model = detection_model.build(config.model, is_training=False)
+        model = detection_model.build(config, is_training=False)
     except (pipeline_config.ConfigError, records.RecordsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -23,7 +23,7 @@ class CheckpointDetector:
     @classmethod
     def from_checkpoint(cls, config, checkpoint: str, score_threshold: float = 0.5) -> "CheckpointDetector":
         """Builds the config's model and loads a folder's newest checkpoint; quantized where that one's training was."""
-        model = detection_model.build(config.model, is_training=False)
+        model = detection_model.build(config, is_training=False)
         quantizable = QuantizableNetwork(model.network)
         step = checkpoints.load(checkpoint, quantizable)
         asked = pipeline_config.quantization(config)

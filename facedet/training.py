@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, config, model_dir: str, say=print):
         self.config, self.model_dir, self.say = config, pathlib.Path(model_dir), say
         self.train_paths, self.eval_paths = pipeline_config.check_data(config)
-        self.model = detection_model.build(config.model, True, pipeline_config.training(config))
+        self.model = detection_model.build(config, is_training=True)
         self.quantizable = QuantizableNetwork(self.model.network)
         asked = pipeline_config.quantization(config)
         self.delay = asked.delay if asked else None

@@ -17,7 +17,7 @@ NMS = {"max_detections": 50, "score_threshold": 0.01, "iou_threshold": 0.5}
 @pytest.fixture(scope="module", params=ALL, ids=lambda path: path.stem)
 def built(request):
     config = pipeline_config.read(str(request.param))
-    model = detection_model.build(config.model, is_training=True)
+    model = detection_model.build(config, is_training=True)
     return request.param, config, model, quantization.QuantizableNetwork(model.network)
 
 

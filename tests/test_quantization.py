@@ -16,7 +16,7 @@ layers = tf.keras.layers
 def observed():
     """A small network with batch norms that do something, and ranges from a few pictures."""
     config = pipeline_config.parse(MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
-    network = detection_model.build(config.model, is_training=True).network
+    network = detection_model.build(config, is_training=True).network
     generator = np.random.default_rng(0)
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -78,7 +78,7 @@ def test_ranges_hold_zero_and_follow_what_is_seen(observed):
 
 def test_missing_ranges_are_refused():
     config = pipeline_config.parse(MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
-    quantizable = quantization.QuantizableNetwork(detection_model.build(config.model, True).network)
+    quantizable = quantization.QuantizableNetwork(detection_model.build(config, True).network)
     with pytest.raises(quantization.NotQuantizableError, match="calibrate"):
         quantizable.check_ranges()
 

@@ -86,5 +86,7 @@ def _set(layer, values, source) -> None:
     shapes = [tuple(value.shape) for value in values]
     expected = [tuple(weight.shape) for weight in layer.weights]
     if shapes != expected:
-        raise RuntimeError(f"{source}: layer {layer.name} has weights {expected}, the file {shapes}: is depth_multiplier 1.0?")
+        raise RuntimeError(
+            f"{source}: layer {layer.name} has weights {expected}, the file {shapes}: is depth_multiplier 1.0, without a [facedet.backbone]?"
+        )
     layer.set_weights(values)

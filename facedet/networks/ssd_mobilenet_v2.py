@@ -4,22 +4,23 @@ Six levels: the expansion of block 13 (stride 16), the last convolution (stride 
 the width and a 3x3 at stride 2. use_depthwise makes the extra levels and the heads separable (SSDLite).
 """
 
-from facedet.networks import heads
+from facedet.networks import heads, mobilenet_v2
 from facedet.networks.blocks import Blocks, Hyperparams, keras, make_divisible
-from facedet.networks.mobilenet_v2 import backbone
 
 EXTRA_DEPTHS = (512, 256, 256, 128)
 
 
-def build(ssd, anchors_per_location: list[int]) -> keras.Model:
+def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
     """ssd: object_detection.protos.Ssd. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
+    if mobilenet_v2.table(backbone) != (mobilenet_v2.STEM_CHANNELS, mobilenet_v2.STAGES):
+        raise ValueError("[facedet.backbone]: ssd_mobilenet_v2_keras is the OD API's own network; ssd_mobilenet_v2_fpn_keras can have one.")
     extractor = ssd.feature_extractor
     resizer = ssd.image_resizer.fixed_shape_resizer
     hyperparams = Hyperparams.from_proto(extractor.conv_hyperparams)
     blocks = Blocks(hyperparams, extractor.use_explicit_padding)
 
     image = keras.Input((resizer.height, resizer.width, 3), name="image")
-    taps = backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth)
+    taps = mobilenet_v2.backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth)
     maps = [taps["block_13_expand_relu"], taps["out_relu"]]
     for number, depth in enumerate(EXTRA_DEPTHS[: max(0, extractor.num_layers - 2)]):
         filters = max(extractor.min_depth, int(depth * extractor.depth_multiplier))

@@ -8,13 +8,12 @@ of heads a level: shared ones could not be quantized with a range for each level
 block and convolution of MobileNetV2 serve its classifier.
 """
 
-from facedet.networks import heads
+from facedet.networks import heads, mobilenet_v2
 from facedet.networks.blocks import Blocks, Hyperparams, keras, layers
-from facedet.networks.mobilenet_v2 import backbone
 
 
-def build(ssd, anchors_per_location: list[int]) -> keras.Model:
-    """ssd: object_detection.protos.Ssd. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
+def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
+    """ssd: object_detection.protos.Ssd, backbone: a config's [facedet.backbone] or None. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
     extractor, fpn = ssd.feature_extractor, ssd.feature_extractor.fpn
     if not 2 <= fpn.min_level <= 5 or fpn.max_level < fpn.min_level:
         raise ValueError(f"fpn: min_level {fpn.min_level}, max_level {fpn.max_level}: min_level is 2 to 5 and not above max_level.")
@@ -23,7 +22,8 @@ def build(ssd, anchors_per_location: list[int]) -> keras.Model:
     blocks = Blocks(hyperparams, extractor.use_explicit_padding)
 
     image = keras.Input((resizer.height, resizer.width, 3), name="image")
-    taps = backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth, classifier_layers=False)
+    stem, stages = mobilenet_v2.table(backbone)
+    taps = mobilenet_v2.backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth, stem, stages, classifier_layers=False)
     neck = Blocks(hyperparams)
     maps = _pyramid(taps, neck, fpn, extractor.use_depthwise)
     predictor = ssd.box_predictor.convolutional_box_predictor

@@ -19,15 +19,12 @@ from facedet import networks
 from facedet.od_api import protos, target_assignment
 
 
-def build(model_config, is_training: bool, training=None) -> "FunctionalSSD":
-    """The detection model of a pipeline config's `model` message. ValueError names what cannot be honoured.
-
-    training: the config's [facedet.training]; without it, the OD API's ways.
-    """
-    kind = model_config.WhichOneof("model")
+def build(config, is_training: bool) -> "FunctionalSSD":
+    """The detection model of a pipeline config (TrainEvalPipelineConfig). ValueError names what cannot be honoured."""
+    kind = config.model.WhichOneof("model")
     if kind != "ssd":
         raise ValueError(f"model: {kind}: only ssd is supported.")
-    return FunctionalSSD(model_config.ssd, is_training, training or protos.training(protos.TrainEvalPipelineConfig()))
+    return FunctionalSSD(config.model.ssd, is_training, protos.training(config), protos.backbone(config))
 
 
 class _NetworkParts:
@@ -48,10 +45,10 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
     forward: what predict() calls in the network's place, for quantization-aware training; the network itself at first.
     """
 
-    def __init__(self, ssd, is_training: bool, training):
+    def __init__(self, ssd, is_training: bool, training, backbone):
         anchor_generator = anchor_generator_builder.build(ssd.anchor_generator)
         self.anchors_per_location = list(anchor_generator.num_anchors_per_location())
-        network = networks.build(ssd, self.anchors_per_location)
+        network = networks.build(ssd, self.anchors_per_location, backbone)
         self.input_size = tuple(network.inputs[0].shape[1:3])  # height, width
         levels = [network.get_layer(f"box_head_{i}").output.shape[1:3] for i in range(len(self.anchors_per_location))]
         height, width = self.input_size

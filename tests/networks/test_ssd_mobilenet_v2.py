@@ -20,7 +20,7 @@ def test_equals_the_od_apis_own_ssd_mobilenet_v2():
     """The functional twin, given the OD API model's weights, gives its outputs."""
     keras = tf.keras.layers
     config = pipeline_config.read(str(ROOT / "tests" / "stock_ssd_mobilenet_v2.config"))
-    theirs = model_builder.build(config.model, is_training=False)
+    theirs = model_builder.build(config, is_training=False)
     images = tf.random.stateless_uniform([2, 300, 300, 3], (1, 2), -1, 1)
     shapes = tf.constant([[300, 300, 3]] * 2)
     theirs.predict(images, shapes)
@@ -31,7 +31,7 @@ def test_equals_the_od_apis_own_ssd_mobilenet_v2():
         variable.assign(generator.uniform(low, low + (1.0 if low > 0 else 0.2), variable.shape))
     expected = theirs.predict(images, shapes)
 
-    ours = detection_model.build(config.model, is_training=False)
+    ours = detection_model.build(config, is_training=False)
     unused = list(variables)
 
     def take(part, shape):
@@ -119,7 +119,7 @@ def torchvision_features(path, pixels, pad_value):
 
 @pytest.mark.parametrize("source", ["made", "real"])
 def test_backbone_gives_torchvisions_features(source, tmp_path):
-    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)).model, is_training=False).network
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
     path = SHARED / "data" / "weights" / "mobilenet_v2_imagenet_torchvision.npz"
     if source == "made" or not path.is_file():  # a user has no such file: the made one stands for it
         path = fake_torchvision(network, tmp_path / "weights.npz")
@@ -136,10 +136,10 @@ def test_backbone_gives_torchvisions_features(source, tmp_path):
 
 def test_a_wrong_width_is_refused(tmp_path):
     config = pipeline_config.read(str(MAIN_CONFIG))
-    full = detection_model.build(config.model, is_training=False).network
+    full = detection_model.build(config, is_training=False).network
     path = fake_torchvision(full, tmp_path / "weights.npz")
     config.model.ssd.feature_extractor.depth_multiplier = 0.5
-    narrow = detection_model.build(config.model, is_training=False).network
+    narrow = detection_model.build(config, is_training=False).network
     with pytest.raises(RuntimeError, match="depth_multiplier"):
         pretrained.load_torchvision(narrow, str(path))
 
@@ -148,7 +148,7 @@ def test_backbone_gives_kerass_features():
     """Keras's own MobileNetV2 pads as TensorFlow does: the weights fit a config without use_explicit_padding."""
     config = pipeline_config.read(str(MAIN_CONFIG))
     config.model.ssd.feature_extractor.use_explicit_padding = False
-    network = detection_model.build(config.model, is_training=False).network
+    network = detection_model.build(config, is_training=False).network
     source = tf.keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
     generator = np.random.default_rng(0)
     for layer in source.layers:
@@ -163,7 +163,7 @@ def test_backbone_gives_kerass_features():
 
 
 def test_without_weights_and_network_the_way_out_is_named(monkeypatch):
-    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)).model, is_training=False).network
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
     monkeypatch.setattr(pretrained, "LOCAL_FILES", ("nowhere/*.npz",))
 
     def refused(*args, **kwargs):

@@ -17,7 +17,9 @@ from object_detection.core import box_list, target_assigner  # isort: skip
 
 @pytest.fixture(scope="module")
 def model():
-    return detection_model.build(pipeline_config.read(str(MAIN_CONFIG)).model, is_training=True)
+    config = pipeline_config.read(str(MAIN_CONFIG))
+    pipeline_config.training(config).Clear()  # the OD API's ways
+    return detection_model.build(config, is_training=True)
 
 
 def random_faces(generator, count, least=0.04):
@@ -102,9 +104,8 @@ def test_a_face_smaller_than_every_anchor_is_ignored(model):
 
 def test_smallest_face_is_a_height_in_pixels_of_the_input():
     config = pipeline_config.read(str(MAIN_CONFIG))
-    training = pipeline_config.training(config)
-    training.smallest_face = 5.0
-    model = detection_model.build(config.model, True, training)
+    pipeline_config.training(config).smallest_face = 5.0
+    model = detection_model.build(config, is_training=True)
     heights = np.asarray([4.9, 5.1, 40.0, 3.0], np.float32) / 224
     widths = np.asarray([40.0, 3.0, 30.0, 2.0], np.float32) / 224  # whatever the width
     boxes = np.stack([heights * 0 + 0.5, widths * 0 + 0.5, 0.5 + heights, 0.5 + widths], 1)
