@@ -20,7 +20,7 @@ def test_equals_the_od_apis_own_ssd_mobilenet_v2():
     """The functional twin, given the OD API model's weights, gives its outputs."""
     keras = tf.keras.layers
     config = pipeline_config.read(str(ROOT / "tests" / "stock_ssd_mobilenet_v2.config"))
-    theirs = model_builder.build(config, is_training=False)
+    theirs = model_builder.build(config.model, is_training=False)
     images = tf.random.stateless_uniform([2, 300, 300, 3], (1, 2), -1, 1)
     shapes = tf.constant([[300, 300, 3]] * 2)
     theirs.predict(images, shapes)
