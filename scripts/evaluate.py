@@ -85,7 +85,7 @@ def _detectors(args) -> dict:
     try:
         config = pipeline_config.read(args.pipeline_config_path)
         detector = CheckpointDetector.from_checkpoint(config, args.checkpoint_dir, args.score_threshold)
-    except (pipeline_config.ConfigError, checkpoints.CheckpointError) as error:
+    except (pipeline_config.ConfigError, checkpoints.CheckpointError, ValueError) as error:
         raise DetectorError(str(error)) from error
     return {f"checkpoint_{detector.step}": detector}
 
