@@ -132,12 +132,12 @@ def test_the_notebook_habit_works(quick_config, tmp_path):
     code = f"""
 import sys, types; sys.path.insert(0, "scripts")
 import model_main
-model_main.FLAGS = types.SimpleNamespace(pipeline_config_path={str(quick_config)!r}, model_dir={str(tmp_path / "m")!r}, num_train_steps=3,
+model_main.FLAGS = types.SimpleNamespace(pipeline_config_path={str(quick_config)!r}, model_dir={str(tmp_path / "m")!r}, num_train_steps=5,
                                          checkpoint_dir=None, hparams_overrides=None)
 model_main.main(None)
 """
     run("-c", code)
-    assert step_of(tmp_path / "m") == 3
+    assert step_of(tmp_path / "m") == 5
 
 
 def test_hparams_overrides_are_refused_with_what_to_use(quick_config, tmp_path):
