@@ -93,9 +93,9 @@ def _multiply_adds(network) -> int:
     """Of the convolutions, for one picture."""
     total = 0
     for layer in network.layers:
-        if isinstance(layer, tf.keras.layers.Conv2D):  # DepthwiseConv2D is one
+        depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)  # no Conv2D to Keras
+        if depthwise or isinstance(layer, tf.keras.layers.Conv2D):
             _, height, width, filters = layer.output.shape
-            depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)
             inputs = 1 if depthwise else layer.input.shape[-1]
             total += height * width * filters * inputs * layer.kernel_size[0] * layer.kernel_size[1]
     return total
