@@ -26,7 +26,6 @@ from facedet import FaceDetector, boxes, detector
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
 LIMIT_PX, LIMIT_SCORE = 2.0, 0.01  # MediaPipe cuts corner, width and height to whole pixels of the input
-TIE_IOU = 0.8
 _RUN = """
 import json, sys
 import mediapipe as mp
@@ -86,9 +85,9 @@ def main(argv=None) -> int:
                 continue
             apart = np.abs(expected.boxes[sure][:, None] - corners[None]).max(2)
             near = apart.min(1) <= LIMIT_PX
-            # int8 scores can be equal: each client then keeps another one of two boxes on the same face
+            # int8 scores can be equal: of two boxes that suppress each other, each client then keeps another
             equal = np.abs(scores[None] - expected.scores[sure][:, None]) < 1e-6
-            tied = (equal & (boxes.iou(expected.boxes[sure], corners) >= TIE_IOU)).any(1)
+            tied = (equal & (boxes.iou(expected.boxes[sure], corners) > ours.details["iou_threshold"])).any(1)
             alone += int((~near & ~tied).sum())
             distances += apart.min(1)[near].tolist()
             differences += np.abs(scores[apart.argmin(1)] - expected.scores[sure])[near].tolist()
