@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests
+	$(BIN)/python -m slipcover --source facedet -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
