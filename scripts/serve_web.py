@@ -19,7 +19,7 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "applicat
 
 
 def detectors(models_dir: pathlib.Path) -> list[dict]:
-    """What the page offers: every .tflite beside a model card, the int8 files with NMS first."""
+    """What the page offers: every .tflite beside a model card, the int8 files with NMS first, of those the larger network."""
     found = []
     for path in sorted(models_dir.glob("*/model_card.json")):
         card = json.loads(path.read_text())
@@ -27,9 +27,9 @@ def detectors(models_dir: pathlib.Path) -> list[dict]:
             if (path.parent / file["file"]).is_file():
                 label = f"{card['name'].removesuffix('_widerface')}, {file['kind'].replace('_', ' ')}"
                 url = f"models/{path.parent.name}/{file['file']}"
-                keys = ("iou_threshold", "max_detections", "score_threshold")
+                keys = ("iou_threshold", "max_detections", "score_threshold", "parameters")
                 found.append({"label": label, "url": url, "kind": file["kind"], **{key: card[key] for key in keys}})
-    return sorted(found, key=lambda entry: entry["kind"] != "int8")
+    return sorted(found, key=lambda entry: (entry["kind"] != "int8", -entry["parameters"]))
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
