@@ -6,6 +6,7 @@ import pathlib
 from google.protobuf import text_format
 
 from facedet import records
+from facedet.networks import mobilenet_v2
 from facedet.od_api import protos
 
 
@@ -37,6 +38,7 @@ def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None
         config.train_config.num_steps = num_steps
     quantization(config, name)
     training(config, name)
+    _check_backbone(config, name)
     return config
 
 
@@ -48,6 +50,13 @@ def training(config, name: str = "pipeline.config"):
     if asked.smallest_face < 0:
         raise ConfigError(f"{name}: [facedet.training] smallest_face: {asked.smallest_face}: a height in pixels is 0 at least.")
     return asked
+
+
+def _check_backbone(config, name: str) -> None:
+    try:
+        mobilenet_v2.table(protos.backbone(config))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from facedet import checkpoints, drawing, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
+from facedet.evaluation import protocol
 from facedet.networks import pretrained
 from facedet.od_api import detection_model, input_pipeline, optimizers
 from facedet.quantization import QuantizableNetwork
@@ -129,7 +130,7 @@ class Trainer:
     def evaluate(self, schedule: Schedule) -> dict:
         """Scores the (averaged) weights on the evaluation records; keeps the checkpoint where it is the best so far."""
         with self._averaged_weights():
-            detector = CheckpointDetector(self.model, self.quantizable, self.quantizing, validation.LEAST_SCORE)
+            detector = CheckpointDetector(self.model, self.quantizable, self.quantizing, protocol.LEAST_SCORE)
             metrics = self._score(detector, self.eval_paths, schedule.eval_sample, "eval")
             if schedule.eval_train_sample:
                 self._score(detector, self.train_paths, schedule.eval_train_sample, "eval_train")

@@ -12,7 +12,6 @@ from facedet.evaluation import protocol
 from facedet.od_api import coco_metrics
 from facedet.widerface import SUBSETS
 
-LEAST_SCORE = 0.02
 PROTOCOL = "WIDER FACE's own, IoU 0.5, single scale, pictures stretched to the input"
 
 

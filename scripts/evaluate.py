@@ -31,7 +31,9 @@ def main(argv=None) -> int:
     which.add_argument("--tflite", nargs="+", metavar="FILE")
     which.add_argument("--checkpoint_dir", help="with --pipeline_config_path")
     parser.add_argument("--pipeline_config_path")
-    parser.add_argument("--score_threshold", type=float, default=0.02, help="least score that counts (default: %(default)s)")
+    parser.add_argument(
+        "--score_threshold", type=float, default=protocol.LEAST_SCORE, help="least score that counts (default: %(default)s)"
+    )
     parser.add_argument("--num_threads", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures; 0: all")
     parser.add_argument("--output_dir", help="for predictions, results.json and the curves")

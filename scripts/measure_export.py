@@ -22,7 +22,6 @@ from facedet.detector import resize
 from facedet.evaluation import dataset, protocol, rotation
 from facedet.export import card as model_card
 
-LEAST_SCORE = 0.02
 ROTATION_SCORE = 0.5  # FaceDetector's own
 LATENCY_PICTURES = 10
 
@@ -38,7 +37,9 @@ def main(argv=None) -> int:
     try:
         card = json.loads((folder / "model_card.json").read_text())
         source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
-        detectors = {f["kind"]: FaceDetector(folder / f["file"], LEAST_SCORE) for f in card["files"] if (folder / f["file"]).is_file()}
+        detectors = {
+            f["kind"]: FaceDetector(folder / f["file"], protocol.LEAST_SCORE) for f in card["files"] if (folder / f["file"]).is_file()
+        }
         by_default = FaceDetector(folder / f"{card['name']}_int8.tflite", ROTATION_SCORE)
     except (widerface.WiderFaceError, DetectorError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,7 +71,7 @@ def main(argv=None) -> int:
         times = benchmark.latency(timed, images, 10, bar.update)
     card["measured"] = {
         "protocol": f"WIDER FACE protocol on {len(truth):,} of its 3,226 val pictures, each stretched to the input, one scale, no flip; "
-        f"scores from {max(LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
+        f"scores from {max(protocol.LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
         "accuracy": accuracy,
         "rotation_score": ROTATION_SCORE,
         "recall_by_rotation": {subset: {f"{angle:g}": value for angle, value in row.items()} for subset, row in turned.items()},

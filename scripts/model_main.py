@@ -76,6 +76,7 @@ def _values() -> dict:
 def _evaluate_checkpoints(config, values) -> None:
     from facedet import checkpoints, pipeline_config, records, validation
     from facedet.checkpoint_detector import CheckpointDetector
+    from facedet.evaluation import protocol
 
     on_train = values["eval_training_data"]
     reader = config.train_input_reader if on_train else config.eval_input_reader[0]
@@ -86,7 +87,7 @@ def _evaluate_checkpoints(config, values) -> None:
     while True:
         newest = checkpoints.find(values["checkpoint_dir"])
         if newest != done:
-            detector = CheckpointDetector.from_checkpoint(config, newest, validation.LEAST_SCORE)
+            detector = CheckpointDetector.from_checkpoint(config, newest, protocol.LEAST_SCORE)
             metrics, _ = validation.validate(detector, paths, sample)
             print(f"{newest}, {validation.PROTOCOL}:")
             for name, value in metrics.items():

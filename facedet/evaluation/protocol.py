@@ -14,6 +14,7 @@ from facedet.widerface import SUBSETS
 
 IOU_THRESHOLD = 0.5
 NUM_THRESHOLDS = 1000
+LEAST_SCORE = 0.02  # of detections that are scored
 
 
 @dataclasses.dataclass(frozen=True)

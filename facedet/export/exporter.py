@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from facedet import checkpoints, detector, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
+from facedet.evaluation import protocol
 from facedet.export import card, parity, tflite
 
 
@@ -27,7 +28,7 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
     """
     config = pipeline_config.read(config_path)
     name = pathlib.Path(config_path).stem
-    reference = CheckpointDetector.from_checkpoint(config, checkpoint, parity.LEAST_SCORE)
+    reference = CheckpointDetector.from_checkpoint(config, checkpoint, protocol.LEAST_SCORE)
     model, quantizable = reference.model, reference.quantizable
     if reference.quantize:
         ranges = "quantization-aware training"
@@ -52,13 +53,13 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
         in_float = "checkpoint"
         if reference.quantize:  # what the float files stand for; the int8 ones are compared with what was trained
             in_float = "checkpoint in float"
-            detectors[in_float] = CheckpointDetector(model, quantizable, False, parity.LEAST_SCORE)
+            detectors[in_float] = CheckpointDetector(model, quantizable, False, protocol.LEAST_SCORE)
         for precision, with_nms in tqdm(kinds, desc="convert", unit="file"):
             path = made / f"{name}_{precision}{'' if with_nms else '_raw'}.tflite"
             path.write_bytes(tflite.convert(model, quantizable, precision, with_nms, nms))
             files.append(card.file_entry(path, precision, with_nms))
             kind = files[-1]["kind"]
-            detectors[kind], precisions[kind] = detector.FaceDetector(path, parity.LEAST_SCORE, num_threads=2), precision
+            detectors[kind], precisions[kind] = detector.FaceDetector(path, protocol.LEAST_SCORE, num_threads=2), precision
             references[kind] = "checkpoint" if precision == "int8" else in_float
         report = _parity_report(config, detectors, references, precisions, parity_images)
         made_card = {

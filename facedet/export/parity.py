@@ -9,7 +9,6 @@ from facedet import boxes
 from facedet.evaluation import protocol
 from facedet.widerface import SUBSETS
 
-LEAST_SCORE = 0.02  # of detections that are scored
 MATCHED_SCORE = 0.3  # of checkpoint detections whose counterparts are looked for
 
 
@@ -34,7 +33,7 @@ class ParityError(RuntimeError):
 
 
 def compare(detectors: dict, references: dict[str, str], pictures: list, ground_truth: dict) -> list[dict]:
-    """detectors: {name: detector}, all with a score threshold of LEAST_SCORE.  pictures: [(name, RGB)].
+    """detectors: {name: detector}, all with a score threshold of protocol.LEAST_SCORE.  pictures: [(name, RGB)].
 
     references: {name: name of the detector that it should equal}; the checkpoint in float for float files, as it was trained for
     int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, faces by subset, median_iou and median_score of matched

@@ -88,7 +88,7 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     from facedet.export import parity, tflite
 
     config = pipeline_config.parse(MAIN_CONFIG.read_text())
-    reference = CheckpointDetector.from_checkpoint(config, str(SHIPPED / "checkpoint"), parity.LEAST_SCORE)
+    reference = CheckpointDetector.from_checkpoint(config, str(SHIPPED / "checkpoint"), protocol.LEAST_SCORE)
     from skimage import data
 
     image = np.asarray(Image.fromarray(data.astronaut()).resize((400, 400)))
@@ -108,9 +108,9 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     shuffled.write_bytes(tflite.convert(reference.model, reference.quantizable, "int8", True, nms))
     (right,) = exported.glob("*_int8.tflite")
     pictures, against = [("e/a.jpg", image)], {"int8": "checkpoint"}
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, parity.LEAST_SCORE)}, against, pictures, truth)
+    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, protocol.LEAST_SCORE)}, against, pictures, truth)
     parity.check(rows, {"int8": "int8"})
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(shuffled, parity.LEAST_SCORE)}, against, pictures, truth)
+    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(shuffled, protocol.LEAST_SCORE)}, against, pictures, truth)
     with pytest.raises(parity.ParityError, match="int8"):
         parity.check(rows, {"int8": "int8"})
 

@@ -59,9 +59,8 @@ def test_a_larger_backbone_is_refused():
     [("blocks: [1, 1, 3]", "blocks: .1, 1, 3.: 6 numbers"), ("expansions: [2, 2, 3, 3, 3, 3]", "the first 1"), ("stem_channels: 0", "stem_channels: 0")],
 )  # fmt: skip
 def test_a_backbone_that_cannot_be_is_refused(wrong, named):
-    config = pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}")
-    with pytest.raises(ValueError, match=named):
-        detection_model.build(config, is_training=False)
+    with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.backbone\].*" + named):
+        pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}", "my.config")
 
 
 def test_the_shipped_detector_is_narrowed_by_the_command(tmp_path):
