@@ -40,15 +40,52 @@ def server():
     process.wait()
 
 
+def up_to_the_last_integer(path, output):
+    """Writes the int8 file without the float operators at its end, so that its outputs are the quantized network's."""
+    from facedet.export import flatbuffer
+
+    model = flatbuffer.unpack(path.read_bytes())
+    (graph,) = model.subgraphs
+    dequantize = flatbuffer.schema.BuiltinOperator.DEQUANTIZE
+    ends = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == dequantize]
+    graph.operators = graph.operators[: graph.operators.index(ends[-1]) + 1]
+    graph.outputs = [op.outputs[0] for op in ends]
+    model.signatureDefs, model.metadata = [], []
+    output.write_bytes(flatbuffer.pack(model))
+    return output
+
+
 @pytest.fixture(scope="module")
-def seen(server, face, tmp_path_factory):
+def integer_files(tmp_path_factory):
+    work = tmp_path_factory.mktemp("integers")
+    return [up_to_the_last_integer(path, work / path.name) for path in sorted(ROOT.glob("exported_models/*/*_int8.tflite"))]
+
+
+def outputs_in_python(path, rgb):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], rgb[None])
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+
+def input_of(path, face):
+    side = 320 if "320x320" in path.name else 224
+    return resize(face, side, side)
+
+
+@pytest.fixture(scope="module")
+def seen(server, face, integer_files, tmp_path_factory):
     work = tmp_path_factory.mktemp("web")
-    film, picture, pixels = work / "camera.y4m", work / "face.png", work / "pixels.json"
+    film, picture, runs = work / "camera.y4m", work / "face.png", work / "runs.json"
     Image.fromarray(face).save(picture)
     frame = cv2.cvtColor(face, cv2.COLOR_RGB2YUV_I420).tobytes()
     film.write_bytes(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + frame) * 30)
-    pixels.write_text(json.dumps(resize(face, 224, 224).reshape(-1).tolist()))
-    command = ["node", "test/page.mjs", server, CHROMIUM, film, picture, pixels]
+    files = [*SHIPPED.glob("*_int8.tflite"), *integer_files]
+    runs.write_text(json.dumps([{"file": str(path), "rgb": input_of(path, face).reshape(-1).tolist()} for path in files]))
+    command = ["node", "test/page.mjs", server, CHROMIUM, film, picture, runs]
     said = subprocess.run(list(map(str, command)), cwd=ROOT / "web", text=True, capture_output=True, timeout=300)
     assert said.returncode == 0, said.stderr[-3000:]
     return json.loads(said.stdout)
@@ -78,11 +115,23 @@ def test_the_box_is_on_the_face_in_every_detector(seen, face):
 
 
 @needs_browser
-def test_int8_computes_what_python_does(seen, face):
-    """Its integers are the same; the sigmoid and the decoding after them are float, and may differ in the last bit."""
+def test_the_int8_network_gives_pythons_outputs_bit_by_bit(seen, face, integer_files):
+    assert integer_files
+    for path in integer_files:
+        expected = outputs_in_python(path, input_of(path, face))
+        in_page = [np.asarray(values, np.float32) for values in seen["outputs"][str(path)]]
+        assert len(in_page) == len(expected) > 0
+        for ours, pythons in zip(in_page, expected, strict=True):
+            assert len(np.unique(pythons)) > 5  # something was computed
+            np.testing.assert_array_equal(ours.reshape(pythons.shape), pythons)
+
+
+@needs_browser
+def test_boxes_and_scores_of_int8_are_pythons(seen, face):
+    """The sigmoid and the decoding after the integers are float: each processor's own, the last bit may differ."""
     (path,) = SHIPPED.glob("*_int8.tflite")
     boxes, scores = FaceDetector(path, score_threshold=0.0).detect_resized(resize(face, 224, 224))
-    in_page = [np.asarray(values, np.float32) for values in seen["outputs"]]
+    in_page = [np.asarray(values, np.float32) for values in seen["outputs"][str(path)]]
     count = int(in_page[3][0])
     assert count == len(scores) > 0
     np.testing.assert_allclose(in_page[2][:count], scores, rtol=3e-7)

@@ -1,8 +1,9 @@
-// Drives the page in headless Chromium: node page.mjs URL CHROMIUM FILM.y4m PICTURE.png PIXELS.json -> what was seen, as JSON.
+// Drives the page in headless Chromium: node page.mjs URL CHROMIUM FILM.y4m PICTURE.png RUNS.json -> what was seen, as JSON.
+// RUNS.json: [{file: a .tflite, rgb: [bytes of its input]}]; their outputs are given as they are.
 import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
-const [url, executablePath, film, picture, pixels] = process.argv.slice(2);
+const [url, executablePath, film, picture, runs] = process.argv.slice(2);
 const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
                '--disable-component-update', '--disable-sync'];
 const camera = ['--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
@@ -42,8 +43,19 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
     seen.pictures[label] = await faces(page);
   }
   await choose(page, seen.detectors[0]);
-  const rgb = JSON.parse(await readFile(pixels));
-  seen.outputs = await page.evaluate(async (bytes) => (await globalThis.facedet.detector.run(Uint8Array.from(bytes))).map((o) => Array.from(o)), rgb);
+  seen.outputs = {};
+  for (const { file, rgb } of JSON.parse(await readFile(runs))) {
+    await page.route('**/run.tflite', (route) => route.fulfill({ path: file, contentType: 'application/octet-stream' }));
+    seen.outputs[file] = await page.evaluate(async (bytes) => {
+      const { FaceDetector } = await import('./detector.js');
+      const response = await fetch('run.tflite');
+      const detector = await FaceDetector.load(new Uint8Array(await response.arrayBuffer()), {});
+      const outputs = await detector.run(Uint8Array.from(bytes));
+      detector.delete();
+      return outputs.map((values) => Array.from(values));
+    }, rgb);
+    await page.unroute('**/run.tflite');
+  }
   seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
   const before = await page.evaluate(() => globalThis.facedet.shown);
