@@ -25,7 +25,8 @@ def detectors(models_dir: pathlib.Path) -> list[dict]:
         card = json.loads(path.read_text())
         for file in card["files"]:
             if (path.parent / file["file"]).is_file():
-                label = f"{card['name'].removesuffix('_widerface')}, {file['kind'].replace('_', ' ')}"
+                kind, size = file["kind"].replace("_", " "), f"{card['input']['width']}x{card['input']['height']}"
+                label = f"{kind}, {size}, {file['bytes'] / 1e6:.1f} MB, {card['name']}"  # a phone shows its beginning
                 url = f"models/{path.parent.name}/{file['file']}"
                 keys = ("iou_threshold", "max_detections", "score_threshold", "parameters")
                 found.append({"label": label, "url": url, "kind": file["kind"], **{key: card[key] for key in keys}})

@@ -106,8 +106,9 @@ def overlap(a, b) -> float:
 def test_the_box_is_on_the_face_in_every_detector(seen, face):
     assert len(seen["detectors"]) == len(list(ROOT.glob("exported_models/*/*.tflite"))) and "int8" in seen["detectors"][0]
     for label, found in seen["pictures"].items():
-        kind = "widerface_" + label.split(", ")[1].replace(" ", "_")
-        (path,) = ROOT.glob(f"exported_models/{label.split(',')[0]}_widerface/*_{kind}.tflite")
+        kind, size, _, name = label.split(", ")
+        assert size in name
+        (path,) = ROOT.glob(f"exported_models/{name}/{name}_{kind.replace(' ', '_')}.tflite")
         expected = FaceDetector(path).detect(face)
         assert len(found) == len(expected) == 1, label
         # the browser scales the picture otherwise than Pillow
