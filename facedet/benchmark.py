@@ -2,12 +2,16 @@
 
 import json
 import pathlib
+import platform
 import random
 import subprocess
 import sys
 import time
 
 import numpy as np
+
+# as /proc/cpuinfo calls them
+INT8_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 
 _MEMORY = """
 import json, re, resource, sys
@@ -57,6 +61,15 @@ def latency(detectors: dict, images: list[np.ndarray], rounds: int, progress=lam
         }
         for name in detectors
     }
+
+
+def processor() -> str:
+    """The kind of processor, and which of its instructions multiply int8: times of int8 files depend on them."""
+    try:
+        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return platform.machine()
+    return f"{platform.machine()}, {', '.join(name for name in INT8_INSTRUCTIONS if name in words) or 'without int8 instructions'}"
 
 
 def memory_bytes(path: str, num_threads: int = 1) -> int:

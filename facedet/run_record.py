@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import shlex
+import sys
 import time
 
 NAME = "training.json"
@@ -28,6 +30,12 @@ class RunRecord:
         temporary = self._path.with_name(f".{NAME}.tmp")
         temporary.write_text(json.dumps(told, indent=1) + "\n")
         os.replace(temporary, self._path)
+
+
+def this_command() -> str:
+    """The command line of this process, as it is typed in the project's folder."""
+    script = pathlib.Path(sys.argv[0]).resolve()
+    return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
 
 
 def read(folder: str | os.PathLike) -> dict | None:

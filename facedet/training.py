@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -42,11 +43,12 @@ class Schedule:
 class Trainer:
     """One training run in `model_dir`; a run that is there already is gone on with.
 
-    config: TrainEvalPipelineConfig.  Raises ConfigError, RecordsError, CheckpointError before anything long begins.
+    config: TrainEvalPipelineConfig.  commands: those that made this run, for its record.
+    Raises ConfigError, RecordsError, CheckpointError before anything long begins.
     """
 
-    def __init__(self, config, model_dir: str, say=print):
-        self.config, self.model_dir, self.say = config, pathlib.Path(model_dir), say
+    def __init__(self, config, model_dir: str, say=print, commands: Sequence[str] = ()):
+        self.config, self.model_dir, self.say, self.commands = config, pathlib.Path(model_dir), say, list(commands)
         self.train_paths, self.eval_paths = pipeline_config.check_data(config)
         self.model = detection_model.build(config, is_training=True)
         self.quantizable = QuantizableNetwork(self.model.network)
@@ -150,9 +152,12 @@ class Trainer:
 
     def _facts(self) -> dict:
         split = records.check_shards(self.train_paths)
+        started_from = self.config.train_config.fine_tune_checkpoint
         return {
+            "commands": self.commands,
+            "before": run_record.read(started_from) if pathlib.Path(started_from).is_dir() else None,
             "batch_size": self.config.train_config.batch_size,
-            "started_from": self.config.train_config.fine_tune_checkpoint or "random weights",
+            "started_from": started_from or "random weights",
             "train_pictures": sum(shard["examples"] for shard in split["shards"]),
             "train_faces": split["faces"]["written"],
         }

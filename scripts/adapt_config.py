@@ -29,7 +29,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     from google.protobuf import text_format
 
-    from facedet import pipeline_config
+    from facedet import pipeline_config, run_record
 
     try:
         config = pipeline_config.read(args.pipeline_config_path)
@@ -46,7 +46,7 @@ def main(argv=None) -> int:
         return 1
     output = pathlib.Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text)
+    output.write_text(f"# {run_record.this_command()}\n{text}")
     train, rewriter = config.train_config, config.graph_rewriter
     print(f"{output}: {train.num_steps} steps of {train.batch_size}, fake quantization from step {rewriter.quantization.delay} on.")
     return 0

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -80,8 +79,9 @@ def main(argv=None) -> int:
     against = args.peers[0] if args.peers_dir else "the first"
     heading = ["", "p50 ms", "p95 ms", "CPU ms p50", f"CPU, to {against}", "memory MB", "file MB"]
     print(tabulate(table, heading, "github", disable_numparse=True))
+    print(f"\nOn {benchmark.processor()}, {args.rounds} rounds of {len(images)} pictures in turns.")
     if args.output:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "rounds": args.rounds}
+        machine = {"processor": benchmark.processor(), "cores": os.cpu_count(), "rounds": args.rounds}
         pathlib.Path(args.output).write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
     return 0
 

@@ -22,11 +22,12 @@ def main(argv=None) -> int:
     parser.add_argument("--parity_images", type=int, default=100, help="pictures of the evaluation records (default: %(default)s)")
     parser.add_argument("--calibration_images", type=int, default=200, help="pictures for a float checkpoint (default: %(default)s)")
     args = parser.parse_args(argv)
-    from facedet import checkpoints, pipeline_config, records
+    from facedet import checkpoints, pipeline_config, records, run_record
     from facedet.export import exporter, parity
 
     try:
-        card = exporter.export(args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images)
+        card = exporter.export(args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images,
+                               command=run_record.this_command())  # fmt: skip
     except parity.ParityError as error:
         print(f"error: {error}\nNothing was written to {args.output_dir}.", file=sys.stderr)
         return 2

@@ -10,14 +10,14 @@ out) and of the raw files, recall of the int8 file on turned pictures, latency o
 import argparse
 import json
 import pathlib
-import platform
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, benchmark, widerface
+from facedet import DetectorError, FaceDetector, benchmark, run_record, widerface
 from facedet.detector import resize
 from facedet.evaluation import dataset, protocol, rotation
 from facedet.export import card as model_card
@@ -33,7 +33,7 @@ def main(argv=None) -> int:
     parser.add_argument("--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir)")
     parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures; 0: all")
     args = parser.parse_args(argv)
-    folder = pathlib.Path(args.export_dir)
+    folder, begin = pathlib.Path(args.export_dir), time.perf_counter()
     try:
         card = json.loads((folder / "model_card.json").read_text())
         source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
@@ -75,9 +75,11 @@ def main(argv=None) -> int:
         "accuracy": accuracy,
         "rotation_score": ROTATION_SCORE,
         "recall_by_rotation": {subset: {f"{angle:g}": value for angle, value in row.items()} for subset, row in turned.items()},
-        "latency_protocol": f"`FaceDetector.detect`, one thread, {len(images)} pictures of 320x240, 10 rounds in turns, on {platform.machine()}"
+        "latency_protocol": f"`FaceDetector.detect`, one thread, {len(images)} pictures of 320x240, 10 rounds in turns, on {benchmark.processor()}"
         " (a shared machine: compare the rows, not the milliseconds).",
         "latency": times,
+        "command": run_record.this_command(),
+        "minutes": round((time.perf_counter() - begin) / 60, 1),
     }
     model_card.write(card, folder)
     print((folder / "model_card.md").read_text())

@@ -35,7 +35,7 @@ def main(unused_argv) -> None:
     from facedet import memory
 
     memory.keep_freed_memory()  # before TensorFlow starts its threads
-    from facedet import checkpoints, pipeline_config, records, training
+    from facedet import checkpoints, pipeline_config, records, run_record, training
 
     values = _values()
     if values["hparams_overrides"]:
@@ -57,9 +57,17 @@ def main(unused_argv) -> None:
             eval_sample=values["sample_1_of_n_eval_examples"],
             eval_train_sample=values["sample_1_of_n_eval_on_train_examples"],
         )
-        training.Trainer(config, values["model_dir"]).train(schedule)
+        commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
+        training.Trainer(config, values["model_dir"], commands=commands).train(schedule)
     except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, training.NotFiniteError, ValueError) as error:
         sys.exit(f"error: {error}")
+
+
+def _adapted_by(config_path: str) -> list[str]:
+    """The command that scripts/adapt_config.py left at the head of a config."""
+    with open(config_path, encoding="utf-8") as config:
+        first = config.readline()
+    return [first.removeprefix("# ").strip()] if "adapt_config.py" in first else []
 
 
 def _values() -> dict:

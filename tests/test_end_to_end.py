@@ -26,6 +26,7 @@ def test_demo_goes_from_widerface_to_found_faces(demo):
     directory, said = demo
     assert "= stated" in said and "403 of 403 weights fit" in said and "step 6: fake quantization is on" in said
     assert "quantization-aware training" in said and "6 files are in" in said
+    assert "deprecat" not in said.lower()  # of what the libraries do among themselves
     hard = float(re.findall(r"WiderFace/hard ([\d.]+)", said)[-1])
     assert hard > 0.3  # nothing is forgotten by fine-tuning
     results = json.loads((directory / "evaluation" / "results.json").read_text())
@@ -58,6 +59,17 @@ def test_an_export_brings_its_checkpoint_and_what_training_took(demo):
     assert told == card["training"] and told["steps"] == 10 and told["cpu_minutes"] > 0 and told["train_pictures"] > 0
     assert f"ckpt-{card['step']}.index" in {path.name for path in (exported / "checkpoint").iterdir()}
     assert 50e6 < card["multiply_adds"] < 1e9 and "Trained on" in (exported / "model_card.md").read_text()
+
+
+def test_the_card_holds_the_commands_that_made_it(demo):
+    """The demo's own, and before them those of the shipped detector that it starts from."""
+    card = json.loads((demo[0] / "exported" / "model_card.json").read_text())
+    shipped = json.loads((SHIPPED / "model_card.json").read_text())
+    assert card["training"]["before"] == shipped["training"] and "model_main.py" in card["training"]["commands"][-1]
+    text = (demo[0] / "exported" / "model_card.md").read_text()
+    commands = text[text.index("## How it was made") :].split("```")[1].splitlines()
+    wanted = [*shipped["training"]["commands"], *card["training"]["commands"], card["export"]["command"]]
+    assert [line for line in commands if line in wanted] == wanted and wanted[-1].startswith("python scripts/export_tflite.py")
 
 
 def test_measured_figures_go_into_the_card(demo):

@@ -99,6 +99,7 @@ def markdown(card: dict) -> str:
             "",
             f"Scores from {card['score_threshold']}, non-maximum suppression at IoU {card['iou_threshold']:.2f}, at most {card['max_detections']} faces.",
             "",
+            *_commands(card),
             "## Licence of the weights",
             "",
             LICENCE,
@@ -117,6 +118,21 @@ def _training(told: dict | None) -> list[str]:
         f"{told['cpu_minutes']:.0f} of processor time, on {told['cores']} cores.",
         "",
     ]
+
+
+def _commands(card: dict) -> list[str]:
+    """All that was typed, from the first training run on, with what it took."""
+    lines, run = [], card["training"]
+    while run:
+        if run.get("commands"):
+            took = f"# {run['steps']:,} steps of {run['batch_size']}: {run['wall_minutes']:.0f} minutes, {run['cpu_minutes']:.0f} of processor time"
+            lines = [took, *run["commands"], *lines]
+        run = run.get("before")
+    for step in (card.get("export"), card.get("measured")):
+        if step and step.get("command"):
+            took = [f"# {step['minutes']:.0f} minutes"] if "minutes" in step else []
+            lines += [*took, step["command"]]
+    return ["## How it was made", "", "```sh", *lines, "```", ""] if lines else []
 
 
 def _measured(measured: dict | None) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +21,22 @@ class ExportError(Exception):
     """An export that cannot be made; the message says why and the way out."""
 
 
-def export(config_path: str, checkpoint: str, output_dir: str, parity_images: int = 100, calibration_images: int = 200, say=print) -> dict:
+def export(
+    config_path: str,
+    checkpoint: str,
+    output_dir: str,
+    parity_images: int = 100,
+    calibration_images: int = 200,
+    say=print,
+    command: str = "",
+) -> dict:
     """Writes <config name>_<precision>[_raw].tflite, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
 
     A checkpoint of quantization-aware training brings its ranges along; a float one is calibrated on the config's training
     records. Parity is measured on its evaluation records. Raises ParityError past the limits: output_dir then stays as it was.
+    command: what was typed, for the card.
     """
+    begin = time.perf_counter()
     config = pipeline_config.read(config_path)
     name = pathlib.Path(config_path).stem
     reference = CheckpointDetector.from_checkpoint(config, checkpoint, protocol.LEAST_SCORE)
@@ -70,6 +81,7 @@ def export(config_path: str, checkpoint: str, output_dir: str, parity_images: in
             "parameters": model.network.count_params(),
             "multiply_adds": _multiply_adds(model.network),
             "training": run_record.read(pathlib.Path(checkpoints.find(checkpoint)).parent),
+            "export": {"command": command, "minutes": round((time.perf_counter() - begin) / 60, 1)},
             "input": {"height": model.input_size[0], "width": model.input_size[1], "color": "RGB", "range": "0..255"},
             **nms,
             "anchors": _anchor_table(model),

@@ -20,6 +20,7 @@ def apply() -> None:
     _rebuild_protos()
     _stand_in_for_estimator()
     _name_what_tf_slim_expects()
+    _keep_quiet_about_its_calls()
 
 
 def _use_keras_2() -> None:
@@ -31,6 +32,13 @@ def _use_keras_2() -> None:
             "tf.keras is Keras 3, the Object Detection API needs Keras 2 (tf_keras): import facedet before tensorflow, "
             "or set TF_USE_LEGACY_KERAS=1 in the environment."
         )
+
+
+def _keep_quiet_about_its_calls() -> None:
+    """The OD API gives TensorFlow deprecated arguments: its users would be told in the middle of a progress bar, and cannot mend it."""
+    from tensorflow.python.util import deprecation
+
+    deprecation._PRINT_DEPRECATION_WARNINGS = False
 
 
 def _name_what_numpy_dropped() -> None:
