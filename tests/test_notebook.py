@@ -1,5 +1,6 @@
 """The Colab notebook from the first cell to the last, on the sample, a folder in Drive's place; then with a Drive that fails."""
 
+import json
 import pathlib
 import shutil
 import sys
@@ -47,6 +48,9 @@ def test_notebook_trains_then_goes_on_and_outlives_its_drive(drive, tmp_path, mo
     copies = drive / "checkpoints" / name
     assert "starting from the beginning" in said and f"Step 4 is in {copies}" in said and "6 files are in" in said
     assert (drive / f"{name}.zip").stat().st_size > 1e6 and len(list((tmp_path / "work" / "exported" / name).glob("*.tflite"))) == 6
+
+    commands = json.loads((tmp_path / "work" / "model" / "training.json").read_text())["commands"]
+    assert [command.split()[1] for command in commands] == ["scripts/adapt_config.py", "scripts/model_main.py"]
 
     shutil.rmtree(tmp_path / "work" / "model")  # the runtime was taken away
     (copies / "ckpt-5").mkdir()  # while a copy was under way
