@@ -7,7 +7,7 @@ import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.LiteRtException
 
 /** The raw float16 file on the GPU; where there is none, the raw int8 file on the CPU. One thread at a time. */
-class FaceFinder(context: Context, private val by: Suppression = Suppression(0.02f, 0.5f, 300)) : AutoCloseable {
+class FaceFinder(context: Context, private val by: Suppression = Suppression(0.05f, 0.5f, 300)) : AutoCloseable {
     private val onGpu: Boolean
     private val model: CompiledModel
 
