@@ -155,7 +155,7 @@ class Trainer:
         started_from = self.config.train_config.fine_tune_checkpoint
         return {
             "commands": self.commands,
-            "before": run_record.read(started_from) if pathlib.Path(started_from).is_dir() else None,
+            "before": run_record.read(started_from) if started_from else None,
             "batch_size": self.config.train_config.batch_size,
             "started_from": started_from or "random weights",
             "train_pictures": sum(shard["examples"] for shard in split["shards"]),
