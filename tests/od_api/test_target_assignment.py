@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG
+from conftest import MAIN_CONFIG, run
 
 from facedet import boxes as geometry
 from facedet import pipeline_config
@@ -116,3 +116,37 @@ def test_no_faces_at_all(model):
     empty = tf.zeros([0, 4])
     targets = model._assign_targets([empty, empty], [tf.zeros([0, 1])] * 2, weights_list=[tf.zeros([0])] * 2)
     assert (targets[4].numpy() == target_assignment.UNMATCHED).all() and (targets[1].numpy() == 1).all() and (targets[3].numpy() == 0).all()
+
+
+def test_faces_by_the_handful_match_as_all_at_once(monkeypatch):
+    """The work is cut into parts of a bounded size, and where it is cut decides nothing."""
+    generator = np.random.default_rng(4)
+    boxes = [tf.constant(random_faces(generator, count)) for count in (1, 30, 0, 7)]
+    weights = [tf.constant((generator.uniform(size=len(b)) > 0.3).astype(np.float32)) for b in boxes]
+    anchors = tf.constant(random_faces(generator, 500))
+    rules = target_assignment.Rules(0.5, 0.35, True, 3)
+    whole, _, _ = target_assignment.match(boxes, weights, anchors, rules)
+    monkeypatch.setattr(target_assignment, "PAIRS_AT_ONCE", 3 * len(anchors))
+    parts, _, _ = target_assignment.match(boxes, weights, anchors, rules)
+    assert {-2, -1} < set(np.unique(whole))
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_the_largest_crowd_on_the_largest_input_stays_below_300_mb():
+    """1,968 faces, the most of a picture in WIDER FACE, on the 174,720 anchors of a 1,024 px input from stride 4 on."""
+    code = """if True:
+        import resource, numpy as np
+        from facedet.od_api import target_assignment
+        import tensorflow as tf
+        generator = np.random.default_rng(0)
+        def boxes(count):
+            sides = generator.uniform(0.005, 0.2, (count, 2))
+            corner = generator.uniform(0, 1 - sides)
+            return tf.constant(np.concatenate([corner, corner + sides], 1), tf.float32)
+        faces, anchors = boxes(1968), boxes(174720)
+        match = tf.function(lambda: target_assignment.match([faces], [tf.ones(1968)], anchors, target_assignment.Rules(0.5, 0.35, True, 3))[0])
+        match.get_concrete_function()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert (match().numpy() >= 0).sum() > 1968
+        print("MB", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"""
+    assert int(run("-c", code).split("MB")[-1]) < 300
