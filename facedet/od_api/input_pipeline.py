@@ -1,8 +1,9 @@
 """The training pictures of a pipeline config: records -> augmented batches.
 
 The OD API decodes every picture in full and works on it as floats. Here a leading random_crop_image is done while
-decoding: only its window is decoded, at the least DCT scale that still covers the network's input. The other
-augmentations are the OD API's own, run at the input size where they follow such a crop and at full size otherwise.
+decoding: only its window is decoded, at the least DCT scale that still covers the network's input. A random_crop_image
+that comes later treats the faces it cuts in the same way; the OD API's would turn them into background. The other
+augmentations are the OD API's own, run at the input size where none of them moves boxes and at full size otherwise.
 """
 
 import tensorflow as tf
@@ -23,7 +24,7 @@ def dataset(paths: list[str], train_config, input_size: tuple[int, int], seed: i
     groundtruth_weights [B, M], num_boxes [B], name [B]}; M is that of the batch's fullest picture, the rest is zeros."""
     options = list(train_config.data_augmentation_options)
     crop = options.pop(0).random_crop_image if options and options[0].HasField("random_crop_image") else None
-    steps = [preprocessor_builder.build(option) for option in options]
+    steps = [_step(option) for option in options]
     moves = [o.WhichOneof("preprocessing_step") for o in options if not o.WhichOneof("preprocessing_step").startswith(_GEOMETRY_FREE)]
     at_full_size = bool(moves)
 
@@ -58,8 +59,23 @@ def _parse(serialized) -> dict:
 
 
 def _decode_crop(tensors: dict, crop, input_size) -> dict:
+    """_crop() of a picture that is not decoded yet."""
+    shape = tf.io.extract_jpeg_shape(tensors[IMAGE])[:2]
+    window = _window(tensors, crop, shape)
+    return {**_cut_boxes(tensors, crop, window, shape), IMAGE: _decode_window(tensors[IMAGE], window, input_size)}
+
+
+def _crop(tensors: dict, crop) -> dict:
     """random_crop_image with the OD API's parameters. A face that is cut to less than overlap_thresh is ignored, not background."""
-    height, width = tf.unstack(tf.io.extract_jpeg_shape(tensors[IMAGE])[:2])
+    shape = tf.shape(tensors[IMAGE])[:2]
+    window = _window(tensors, crop, shape)
+    image = tf.image.crop_to_bounding_box(tensors[IMAGE], *tf.unstack(window))
+    return {**_cut_boxes(tensors, crop, window, shape), IMAGE: image}
+
+
+def _window(tensors: dict, crop, shape):
+    """The window (top, left, height, width in px) of a picture of `shape` [height, width] that is kept."""
+    height, width = tf.unstack(shape)
     boxes, weights = tensors[BOXES], tensors[WEIGHTS]
 
     def sample():
@@ -72,10 +88,13 @@ def _decode_crop(tensors: dict, crop, input_size) -> dict:
         return tf.stack([begin[0], begin[1], size[0], size[1]])
 
     whole = tf.stack([0, 0, height, width])
-    window = tf.cond(tf.random.uniform([]) < crop.random_coef, lambda: whole, sample)
-    image = _decode_window(tensors[IMAGE], window, input_size)
+    return tf.cond(tf.random.uniform([]) < crop.random_coef, lambda: whole, sample)
 
-    window = tf.cast(window, tf.float32) / tf.cast(tf.stack([height, width, height, width]), tf.float32)
+
+def _cut_boxes(tensors: dict, crop, window, shape) -> dict:
+    """The boxes as fractions of the window, those outside of it left out; weight 0 where less than overlap_thresh is visible."""
+    boxes, weights = tensors[BOXES], tensors[WEIGHTS]
+    window = tf.cast(window, tf.float32) / tf.cast(tf.tile(shape, [2]), tf.float32)
     offset, scale = tf.tile(window[:2], [2]), tf.tile(window[2:], [2])
     moved = (boxes - offset) / scale
     clipped = tf.clip_by_value(moved, 0.0, 1.0)
@@ -83,7 +102,7 @@ def _decode_crop(tensors: dict, crop, input_size) -> dict:
     visible = areas[0] / tf.maximum(areas[1], 1e-12)
     weights = tf.where(visible < crop.overlap_thresh, 0.0, weights)
     inside = areas[0] > 0
-    return {**tensors, IMAGE: image, BOXES: tf.boolean_mask(clipped, inside), WEIGHTS: tf.boolean_mask(weights, inside)}
+    return {**tensors, BOXES: tf.boolean_mask(clipped, inside), WEIGHTS: tf.boolean_mask(weights, inside)}
 
 
 def _decode_window(encoded, window, input_size):
@@ -107,13 +126,24 @@ def _decode_window(encoded, window, input_size):
     return tf.switch_case(tf.minimum(branch, 3), [reduced(1), reduced(2), reduced(4), reduced(8)])
 
 
+def _step(option):
+    """The function that does a data_augmentation_option on one picture's tensors."""
+    if option.HasField("random_crop_image"):
+        return lambda tensors: _crop(tensors, option.random_crop_image)
+    steps, arguments = [preprocessor_builder.build(option)], preprocessor.get_default_func_arg_map(include_label_weights=True)
+
+    def apply(tensors: dict) -> dict:
+        given = {IMAGE: tensors[IMAGE][None], BOXES: tensors[BOXES], WEIGHTS: tensors[WEIGHTS]}
+        given[CLASSES] = tf.ones([tf.shape(tensors[BOXES])[0]], tf.int32)
+        result = preprocessor.preprocess(given, steps, func_arg_map=arguments)
+        return {**tensors, IMAGE: result[IMAGE][0], BOXES: result[BOXES], WEIGHTS: result[WEIGHTS]}
+
+    return apply
+
+
 def _augment(tensors: dict, steps) -> dict:
-    """Runs the OD API's augmentations on one picture."""
-    if not steps:
-        return tensors
-    count = tf.shape(tensors[BOXES])[0]
-    given = {IMAGE: tf.cast(tensors[IMAGE], tf.float32)[None], BOXES: tensors[BOXES], WEIGHTS: tensors[WEIGHTS]}
-    given[CLASSES] = tf.ones([count], tf.int32)
-    arguments = preprocessor.get_default_func_arg_map(include_label_weights=True)
-    result = preprocessor.preprocess(given, steps, func_arg_map=arguments)
-    return {**tensors, IMAGE: result[IMAGE][0], BOXES: result[BOXES], WEIGHTS: result[WEIGHTS]}
+    if steps:
+        tensors = {**tensors, IMAGE: tf.cast(tensors[IMAGE], tf.float32)}
+    for step in steps:
+        tensors = step(tensors)
+    return tensors

@@ -80,6 +80,30 @@ def test_a_face_cut_below_the_threshold_is_ignored_not_background(records_dir, t
     assert ignored > 0
 
 
+@pytest.mark.parametrize("order", ["crop, flip", "flip, crop", "flip, crop, crop"])
+def test_a_cut_face_is_ignored_wherever_the_crop_stands(order, train_config, tmp_path):
+    """Sixteen faces that fill a picture: whatever is cut off, each part that is left of one is a face or ignored, never background."""
+    rows, columns = np.mgrid[0:1:0.25, 0:1:0.25]
+    boxes = np.stack([rows, columns, rows + 0.25, columns + 0.25], 2).reshape(-1, 4).astype(np.float32)
+    labels = records.Labels(boxes, np.ones(16, np.float32), np.zeros((16, 0)), None, np.zeros((0, 4), np.float32), None)
+    encoded = tf.io.encode_jpeg(np.full((256, 256, 3), 128, np.uint8)).numpy()
+    with tf.io.TFRecordWriter(str(tmp_path / "grid")) as writer:
+        writer.write(records.to_example("grid.jpg", encoded, 256, 256, labels, ()))
+    config = type(train_config)(batch_size=40)
+    for name in order.split(", "):
+        option = config.data_augmentation_options.add()
+        if name == "flip":
+            option.random_horizontal_flip.SetInParent()
+        else:
+            option.random_crop_image.MergeFrom(train_config.data_augmentation_options[0].random_crop_image)
+            option.random_crop_image.MergeFrom(type(option.random_crop_image)(random_coef=0.0, min_object_covered=0.0, max_area=0.5))
+    (batch,) = input_pipeline.dataset([str(tmp_path / "grid")], config, (96, 96), seed=1).take(1)
+    boxes, weights, counts = (batch[key].numpy() for key in ("groundtruth_boxes", "groundtruth_weights", "num_boxes"))
+    areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    np.testing.assert_allclose(areas.sum(1), 1, atol=1e-3)  # nothing of the picture is without a box
+    assert (weights[np.arange(16)[: weights.shape[1]] < counts[:, None]] == 0).sum() > 40 and (weights == 1).sum() > 40
+
+
 def test_stock_augmentations_run_at_full_size(records_dir):
     from conftest import ROOT
 
