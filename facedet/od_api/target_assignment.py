@@ -36,7 +36,8 @@ class Rules:
         if matcher.WhichOneof("matcher_oneof") != "argmax_matcher" or not argmax.negatives_lower_than_unmatched:
             raise ValueError("model.ssd.matcher: only argmax_matcher with negatives_lower_than_unmatched is supported.")
         if argmax.ignore_thresholds:
-            return cls(2.0, 0.0, argmax.force_match_for_each_row, anchors_per_face)
+            # No threshold: every anchor learns its best face. The second number is only what an ignored face takes.
+            return cls(0.0, 0.25, argmax.force_match_for_each_row, anchors_per_face)
         return cls(argmax.matched_threshold, argmax.unmatched_threshold, argmax.force_match_for_each_row, anchors_per_face)
 
 

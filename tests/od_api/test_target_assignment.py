@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from conftest import MAIN_CONFIG, run
+from google.protobuf import text_format
 
 from facedet import boxes as geometry
 from facedet import pipeline_config
@@ -12,7 +13,8 @@ from facedet.od_api import detection_model, target_assignment
 
 import tensorflow as tf  # isort: skip
 from object_detection.builders import box_coder_builder, matcher_builder, region_similarity_calculator_builder  # isort: skip
-from object_detection.core import box_list, target_assigner  # isort: skip
+from object_detection.core import box_list, region_similarity_calculator, target_assigner  # isort: skip
+from object_detection.protos import matcher_pb2  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,25 @@ def test_equals_the_od_api_where_no_face_is_ignored(model):
     np.testing.assert_allclose(ours[1], theirs[1])
     np.testing.assert_allclose(ours[2].numpy()[positive], theirs[2].numpy()[positive], atol=1e-4)
     np.testing.assert_allclose(ours[3], theirs[3])
+
+
+@pytest.mark.parametrize(
+    "said", ["ignore_thresholds: true", "matched_threshold: 0.6 unmatched_threshold: 0.3 force_match_for_each_row: true"]
+)
+def test_rules_mean_what_the_od_apis_matcher_takes_them_for(model, said):
+    """ignore_thresholds: every anchor learns the face it overlaps most, at whatever overlap."""
+    generator = np.random.default_rng(3)
+    boxes = random_faces(generator, 5)
+    proto = text_format.Parse(f"argmax_matcher {{ {said} }}", matcher_pb2.Matcher())
+    similarity = region_similarity_calculator.IouSimilarity()
+    anchors = model.anchors.get()
+    theirs = matcher_builder.build(proto).match(similarity.compare(box_list.BoxList(tf.constant(boxes)), box_list.BoxList(anchors)))
+    rules = target_assignment.Rules.from_proto(proto)
+    ours, _, _ = target_assignment.match([tf.constant(boxes)], [tf.ones([5])], anchors, rules)
+    np.testing.assert_array_equal(ours[0], theirs.match_results)
+    assert (ours.numpy() >= 0).any()
+    nobody, _, _ = target_assignment.match([tf.zeros([0, 4])], [tf.zeros([0])], anchors, rules)
+    assert (nobody.numpy() == target_assignment.UNMATCHED).all()
 
 
 def matched(model, boxes, weights, **rules):
