@@ -31,6 +31,8 @@ def main(argv=None) -> int:
         parser.error("--model_dir is missing among model_main's flags")
     try:
         backup.restore(args.backup_dir, model_dir)
+    except backup.BackupError as error:
+        sys.exit(f"error: {error}")
     except OSError as error:
         print(f"warning: {args.backup_dir} cannot be read ({error}): going on with what is in {model_dir}.", flush=True)
     sys.stdout.flush()
