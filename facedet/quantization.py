@@ -8,6 +8,7 @@ statistics and values are rounded, in the forward pass only (straight-through gr
 The network's own layers and variables are used: nothing is copied, a checkpoint is the float network's plus the ranges.
 """
 
+import collections
 import dataclasses
 
 import tensorflow as tf
@@ -27,18 +28,27 @@ class NotQuantizableError(ValueError):
 class _Step:
     """One operation as TFLite runs it: a convolution with its batch norm and activation, a sum, or a move of values.
 
-    sources and target are keys of tensors; `name` is that of the last layer fused and of the range of its output.
+    sources and target are Keras tensors; `name` is that of the last layer fused and of the range of its output.
     """
 
     layer: layers.Layer
     batch_norm: layers.Layer | None
     activation: layers.Layer | None
-    sources: tuple[int, ...]
-    target: int
-    name: str | None  # None: the operation keeps its input's range
+    sources: tuple
+    target: object
+    name: str | None  # None: not rounded, as its values are those of its input, or as what follows rounds them
 
 
-_MOVES = (layers.ZeroPadding2D, layers.UpSampling2D, layers.Reshape, layers.Concatenate, layers.MaxPooling2D)
+_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
+_MOVES = (
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.UpSampling2D,
+    layers.Reshape,
+    layers.MaxPooling2D,
+    layers.Dropout,
+)  # what they give are values of their input, or lie between them
+_MIXES = (layers.Add, layers.Concatenate, layers.ReLU)
 
 
 class QuantizableNetwork:
@@ -53,8 +63,8 @@ class QuantizableNetwork:
         self._steps = _plan(network)
         names = [step.name for step in self._steps if step.name]
         self.ranges = {name: tf.Variable([0.0, 0.0], trainable=False, name=f"range_{name}") for name in names}
-        observed = {step.name: step.activation or step.batch_norm or step.layer for step in self._steps if step.name}
-        self._observer = keras.Model(network.inputs, [network.outputs, {n: layer.output for n, layer in observed.items()}])
+        observed = {step.name: step.target for step in self._steps if step.name}
+        self._observer = keras.Model(network.inputs, [network.outputs, observed])
 
     def observe(self, images, training: bool):
         """The float network's outputs; the ranges learn from the activations on the way."""
@@ -65,7 +75,7 @@ class QuantizableNetwork:
 
     def simulate(self, images, training: bool):
         """The outputs of the network as it will be quantized; while training the ranges go on learning."""
-        return self._run(images, quantize=True, observe=training, constant=False)
+        return self._run(images, quantize=True, training=training, constant=False)
 
     def inference_graph(self, images, quantize: bool, outputs: list | None = None):
         """The network for export, traced inside a tf.function: batch norms folded into constants, ranges constant.
@@ -73,7 +83,7 @@ class QuantizableNetwork:
         quantize: weights on their grid and fake quantization of activations; otherwise plain float arithmetic.
         outputs: Keras tensors of the network to give instead of its own outputs.
         """
-        return self._run(images, quantize=quantize, observe=False, constant=True, outputs=outputs)
+        return self._run(images, quantize=quantize, training=False, constant=True, outputs=outputs)
 
     def check_ranges(self) -> None:
         """Raises NotQuantizableError where a range was never collected."""
@@ -88,17 +98,19 @@ class QuantizableNetwork:
         first = tf.equal(variable[0], variable[1])
         variable.assign(tf.where(first, latest, _MOMENTUM * variable + (1 - _MOMENTUM) * tf.stop_gradient(latest)))
 
-    def _run(self, images, quantize, observe, constant, outputs=None):
+    def _run(self, images, quantize, training, constant, outputs=None):
         tensors = {id(self.network.inputs[0]): _fake_quant(images, *INPUT_RANGE) if quantize else images}
         for step in self._steps:
-            inputs = [tensors[key] for key in step.sources]
-            if isinstance(step.layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            inputs = [tensors[id(source)] for source in step.sources]
+            if isinstance(step.layer, _CONVOLUTIONS):
                 values = _convolve(step, inputs[0], quantize, constant)
+            elif isinstance(step.layer, layers.Dropout):
+                values = step.layer(inputs[0], training=training)
             else:
                 values = step.layer(inputs if len(inputs) > 1 else inputs[0])
             if step.activation is not None:
                 values = step.activation(values)
-            if step.name and observe:
+            if step.name and training:
                 self._observe(step.name, values)
             if step.name and quantize:
                 bounds = self.ranges[step.name]
@@ -106,7 +118,7 @@ class QuantizableNetwork:
                     with tf.init_scope():
                         bounds = bounds.numpy()
                 values = _fake_quant(values, bounds[0], bounds[1])
-            tensors[step.target] = values
+            tensors[id(step.target)] = values
         return [tensors[id(output)] for output in outputs or self.network.outputs]
 
 
@@ -148,7 +160,7 @@ def _convolve(step: _Step, x, quantize: bool, constant: bool):
     if depthwise:
         x = tf.nn.depthwise_conv2d(x, kernel, [1, *strides, 1], padding)
     else:
-        x = tf.nn.conv2d(x, kernel, strides, padding)
+        x = tf.nn.conv2d(x, kernel, strides, padding, dilations=step.layer.dilation_rate)
     return tf.nn.bias_add(x, bias)
 
 
@@ -164,44 +176,62 @@ def _plan(network: keras.Model) -> list[_Step]:
         for tensor in node.keras_inputs:
             consumers.setdefault(id(tensor), []).append(node)
 
-    steps, fused, seen = [], set(), set()
+    def joins_outputs(node) -> bool:
+        """What joins the outputs of the network belongs to the float tail."""
+        return isinstance(node.layer, layers.Concatenate) and id(node.outputs) not in consumers
+
+    def joins(node) -> bool:
+        """TFLite rounds all that is joined alike: by the range of the whole."""
+        return node is not None and isinstance(node.layer, layers.Concatenate) and not joins_outputs(node)
+
+    steps, fused = [], set()
+    names = _names_of_uses(nodes)
     for node in nodes:
-        layer = node.layer
+        layer, output, name = node.layer, node.outputs, names[id(node)]
         if isinstance(layer, layers.InputLayer) or id(node) in fused:
             continue
-        if layer.name in seen:
-            raise NotQuantizableError(
-                f"Layer {layer.name!r} is used twice: shared layers have no range of their own. Give each use a layer."
-            )
-        seen.add(layer.name)
+        _require_quantized_form(layer)
         batch_norm = activation = None
-        output = node.outputs
-        name = layer.name
 
         def follower(kind, output):
             users = consumers.get(id(output), [])
             return users[0] if len(users) == 1 and isinstance(users[0].layer, kind) else None
 
-        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
-            if (
-                (isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier != 1)
-                or layer.dilation_rate != (1, 1)
-                or (layer.activation is not None and layer.activation is not keras.activations.linear)
-            ):
-                raise NotQuantizableError(f"Layer {layer.name!r}: dilation, depth multiplier and built-in activations are not supported.")
-            after = follower(layers.BatchNormalization, output)
-            if after:
-                fused.add(id(after))
-                batch_norm, output, name = after.layer, after.outputs, after.layer.name
-        elif isinstance(layer, _MOVES):
-            name = None
-        elif not isinstance(layer, layers.Add):
-            kind = type(layer).__name__
-            raise NotQuantizableError(f"Layer {layer.name!r} ({kind}) has no quantized form here; take graph_rewriter out of the config.")
-        after = follower(layers.ReLU, output) if name else None
-        if after:
+        if isinstance(layer, _CONVOLUTIONS) and (after := follower(layers.BatchNormalization, output)):
             fused.add(id(after))
-            activation, output, name = after.layer, after.outputs, after.layer.name
-        sources = tuple(id(tensor) for tensor in node.keras_inputs)
-        steps.append(_Step(layer, batch_norm, activation, sources, id(output), name))
+            batch_norm, output, name = after.layer, after.outputs, names[id(after)]
+        if isinstance(layer, (*_CONVOLUTIONS, layers.Add)) and (after := follower(layers.ReLU, output)):
+            fused.add(id(after))
+            activation, output, name = after.layer, after.outputs, names[id(after)]
+        if isinstance(layer, _MOVES) or joins_outputs(node) or all(map(joins, consumers.get(id(output), [None]))):
+            name = None
+        steps.append(_Step(layer, batch_norm, activation, tuple(node.keras_inputs), output, name))
     return steps
+
+
+def _names_of_uses(nodes) -> dict[int, str]:
+    """{id of a node: name of its range}: a layer that is used more than once has one for each use, and its weights once."""
+    names, uses = {}, collections.Counter()
+    for node in nodes:
+        count = uses[node.layer.name]
+        names[id(node)] = f"{node.layer.name}_use_{count}" if count else node.layer.name
+        uses[node.layer.name] += 1
+    return names
+
+
+def _require_quantized_form(layer) -> None:
+    said = f"Layer {layer.name!r} ({type(layer).__name__})"
+    if not isinstance(layer, (*_CONVOLUTIONS, *_MOVES, *_MIXES)):
+        raise NotQuantizableError(f"{said} has no quantized form here; take graph_rewriter out of the config.")
+    if isinstance(layer, _CONVOLUTIONS):
+        depthwise = isinstance(layer, layers.DepthwiseConv2D)
+        if layer.activation is not None and layer.activation is not keras.activations.linear:
+            raise NotQuantizableError(f"{said}: a built-in activation is not supported; put a ReLU layer behind it.")
+        if depthwise and (layer.depth_multiplier != 1 or layer.dilation_rate != (1, 1)):
+            raise NotQuantizableError(f"{said}: depth multiplier and dilation of a depthwise convolution are not supported.")
+    elif isinstance(layer, layers.Add) and len(layer.input_shape) > 2:
+        raise NotQuantizableError(f"{said}: a sum of {len(layer.input_shape)} has no range in between; add two at a time.")
+    elif isinstance(layer, layers.ReLU) and (layer.negative_slope or layer.threshold or layer.max_value not in (None, 6.0)):
+        raise NotQuantizableError(f"{said}: only ReLU and ReLU6 are supported.")
+    elif isinstance(layer, layers.UpSampling2D) and layer.interpolation not in ("nearest", "bilinear"):
+        raise NotQuantizableError(f"{said}: interpolation {layer.interpolation!r}: only nearest and bilinear are supported.")

@@ -88,9 +88,83 @@ def test_layers_without_a_quantized_form_are_named():
     lambda_layer = tf.keras.Model(image, [layers.Lambda(lambda x: x * 2, name="twice")(layers.Conv2D(4, 3)(image))])
     with pytest.raises(quantization.NotQuantizableError, match="'twice' \\(Lambda\\)"):
         quantization.QuantizableNetwork(lambda_layer)
-    shared = layers.Conv2D(3, 3, padding="same", name="shared")
-    with pytest.raises(quantization.NotQuantizableError, match="'shared' is used twice"):
-        quantization.QuantizableNetwork(tf.keras.Model(image, [shared(shared(image))]))
+    for layer, said in (
+        (layers.Conv2D(3, 3, activation="relu", name="own"), "'own' .*built-in activation"),
+        (layers.DepthwiseConv2D(3, dilation_rate=2, name="wide"), "'wide' .*dilation of a depthwise"),
+        (layers.ReLU(negative_slope=0.1, name="leaky"), "'leaky' .*only ReLU and ReLU6"),
+        (layers.UpSampling2D(2, interpolation="lanczos3", name="up"), "'up' .*only nearest and bilinear"),
+    ):
+        with pytest.raises(quantization.NotQuantizableError, match=said):
+            quantization.QuantizableNetwork(tf.keras.Model(image, [layer(image)]))
+    with pytest.raises(quantization.NotQuantizableError, match="'sum' .*two at a time"):
+        quantization.QuantizableNetwork(tf.keras.Model(image, [layers.Add(name="sum")([image, image, image])]))
+
+
+def network_of_all_parts():
+    """What face detectors are built of beyond an SSD's layers, one of each, with weights and statistics that do something."""
+    image = tf.keras.Input((48, 64, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 3, 2, use_bias=False)(layers.ZeroPadding2D(1)(image))))
+    x = layers.Conv2D(8, 1)(layers.ReLU()(layers.DepthwiseConv2D(5, padding="same", use_bias=True)(x)))
+    wide = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", dilation_rate=3, use_bias=False)(x))
+    joined = layers.Concatenate()([wide, layers.Conv2D(4, 1)(x)])  # no activation before
+    x = layers.ReLU()(layers.Add()([layers.BatchNormalization()(layers.Conv2D(8, 1)(joined)), x]))
+    x = layers.Dropout(0.3)(layers.ReLU()(layers.Concatenate()([layers.Conv2D(8, 1)(x), x])))  # and one behind
+    fine = layers.Conv2D(8, 1)(x)
+    coarse = layers.Conv2D(8, 1)(layers.MaxPooling2D(2)(x))
+    smooth = layers.UpSampling2D(2, interpolation="bilinear")(coarse)
+    fine = layers.Add()([layers.Add()([fine, smooth]), layers.UpSampling2D(2)(coarse)])
+    fine = layers.Cropping2D(((0, 0), (2, 2)))(fine)
+    shared = [layers.Conv2D(8, 3, padding="same", name="shared"), layers.ReLU(6.0, name="shared_relu"), layers.Conv2D(2, 1, name="head")]
+    outputs = []
+    for level in (fine, coarse):
+        for layer in shared:
+            level = layer(level)
+        outputs.append(level)
+    network = tf.keras.Model(image, outputs)
+    generator = np.random.default_rng(3)
+    for layer in network.layers:
+        values = layer.get_weights()
+        if isinstance(layer, layers.BatchNormalization):
+            values = [generator.uniform(0.5, 1.5, v.shape) for v in values]
+        else:
+            values = [generator.normal(0, 1.5 / np.sqrt(np.prod(v.shape[:3])) if v.ndim > 1 else 0.2, v.shape) for v in values]
+        layer.set_weights(values)
+    return network
+
+
+def test_every_part_computes_in_the_int8_file_what_the_simulation_does():
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = network_of_all_parts()
+    quantizable = quantization.QuantizableNetwork(network)
+    assert {"head", "head_use_1", "shared_relu", "shared_relu_use_1"} <= set(quantizable.ranges)
+    pictures = [tf.image.resize(tf.random.stateless_uniform([1, 6, 8, 3], (seed, 1), -1, 1), (48, 64)) for seed in range(9)]
+    for picture in pictures[:8]:
+        quantizable.observe(picture, training=False)
+    assert quantizable.ranges["head"].numpy() != pytest.approx(quantizable.ranges["head_use_1"].numpy())
+    graph = tf.function(lambda x: quantizable.inference_graph(x, True), input_signature=[tf.TensorSpec([1, 48, 64, 3])])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], graph)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    hidden = [t for t in interpreter.get_tensor_details() if t["dtype"] == np.float32]
+    assert len(hidden) == 3, [t["name"] for t in hidden]  # the picture and the outputs: all between is integers
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pictures[8].numpy())
+    interpreter.invoke()
+    found = sorted((interpreter.get_tensor(o["index"]) for o in interpreter.get_output_details()), key=lambda v: -v.size)
+    exact = network(pictures[8], training=False)
+    for file, simulated, unrounded in zip(found, quantizable.simulate(pictures[8], False), exact, strict=True):
+        lost = np.abs(unrounded - simulated).mean()
+        assert np.abs(file - simulated).mean() < 0.4 * lost < 0.04 * np.std(unrounded)
+
+
+def test_dropout_drops_in_training_alone():
+    quantizable = quantization.QuantizableNetwork(network_of_all_parts())
+    picture = images(1, 1)[:, :48, :64]
+    quantizable.observe(picture, training=False)
+    still = [quantizable.simulate(picture, training=False)[0] for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    assert np.abs(still[0] - quantizable.simulate(picture, training=True)[0]).mean() > 0.01
 
 
 @pytest.mark.parametrize(
