@@ -8,8 +8,14 @@ import argparse
 import contextlib
 import functools
 import http.server
+import io
+import ipaddress
 import json
+import math
+import os
 import pathlib
+import re
+import socket
 import sys
 import urllib.parse
 
@@ -19,43 +25,93 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "applicat
 
 
 def detectors(models_dir: pathlib.Path) -> list[dict]:
-    """What the page offers: every .tflite beside a model card, the int8 files with NMS first, of those the larger network."""
+    """What the page offers: every .tflite beside a model card, the int8 files with NMS first, of those the larger network.
+
+    A card that cannot be read is named on stderr and left out.
+    """
     found = []
     for path in sorted(models_dir.glob("*/model_card.json")):
-        card = json.loads(path.read_text())
-        for file in card["files"]:
-            if (path.parent / file["file"]).is_file():
-                kind, size = file["kind"].replace("_", " "), f"{card['input']['width']}x{card['input']['height']}"
-                label = f"{kind}, {size}, {file['bytes'] / 1e6:.1f} MB, {card['name']}"  # a phone shows its beginning
-                url = f"models/{path.parent.name}/{file['file']}"
-                keys = ("iou_threshold", "max_detections", "score_threshold", "parameters")
-                found.append({"label": label, "url": url, "kind": file["kind"], **{key: card[key] for key in keys}})
+        try:
+            found += _of_card(path)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            print(f"warning: {path} is left out: {error!r}", file=sys.stderr, flush=True)
     return sorted(found, key=lambda entry: (entry["kind"] != "int8", -entry["parameters"]))
 
 
+def _of_card(path: pathlib.Path) -> list[dict]:
+    card, found = json.loads(path.read_bytes(), parse_constant=_refuse), []
+    numbers = {key: float(card[key]) for key in ("iou_threshold", "max_detections", "score_threshold", "parameters")}
+    if not all(map(math.isfinite, numbers.values())):
+        raise ValueError(f"{numbers}")
+    for file in card["files"]:
+        name = pathlib.PurePosixPath(file["file"])
+        if len(name.parts) == 1 and (path.parent / name).is_file():
+            kind, size = file["kind"].replace("_", " "), f"{card['input']['width']}x{card['input']['height']}"
+            label = f"{kind}, {size}, {file['bytes'] / 1e6:.1f} MB, {card['name']}"  # a phone shows its beginning
+            url = urllib.parse.quote(f"models/{path.parent.name}/{name}")
+            found.append({"label": label, "url": url, "kind": file["kind"], **numbers})
+    return found
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is no JSON")
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *args, models_dir: pathlib.Path, **kwargs):
-        self.models_dir = models_dir
+    """Files of web/, of LiteRT and of the exports, no list of any folder; to nobody who calls it by another name."""
+
+    timeout = 30  # seconds to wait for a client
+
+    def __init__(self, *args, models_dir: pathlib.Path, names: set[str], **kwargs):
+        self.models_dir, self.names = models_dir, names
         super().__init__(*args, directory=str(ROOT / "web"), **kwargs)
 
-    def do_GET(self):
-        if urllib.parse.urlsplit(self.path).path == "/detectors.json":
+    def handle(self):
+        with contextlib.suppress(ConnectionError, TimeoutError):  # a client that left
+            super().handle()
+
+    def send_head(self):
+        """What GET and HEAD answer, headers sent; None after an error."""
+        if not self._called_by_its_name():
+            self.send_error(http.HTTPStatus.MISDIRECTED_REQUEST, explain=f"Served as {', '.join(sorted(self.names))} only.")
+        elif self._path() == "/detectors.json":
             body = json.dumps(detectors(self.models_dir)).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            return io.BytesIO(body)
+        elif not os.path.isfile(self.translate_path(self.path)):
+            self.send_error(http.HTTPStatus.NOT_FOUND)
         else:
-            super().do_GET()
+            return super().send_head()
+        return None
+
+    def _called_by_its_name(self) -> bool:
+        """A page of another site whose name was pointed at this machine (DNS rebinding) sends that name."""
+        name = re.sub(r":\d*$", "", self.headers.get("Host", "")).strip("[]").lower()
+        if not self.names & {"0.0.0.0", "::", ""}:
+            return name in self.names
+        with contextlib.suppress(ValueError):  # served on every address: a number cannot be pointed elsewhere
+            ipaddress.ip_address(name)
+            return True
+        return name in {*self.names, socket.gethostname().lower()}
+
+    def _path(self) -> str:
+        return urllib.parse.unquote(re.split("[?#]", self.path, maxsplit=1)[0])
 
     def translate_path(self, path):
-        first, _, rest = urllib.parse.urlsplit(path).path.lstrip("/").partition("/")
+        first, _, rest = self._path().lstrip("/").partition("/")
         folder = {"models": self.models_dir, "litertjs": LITERT}.get(first)
         if folder is None:
-            return super().translate_path(path)
-        wanted = (folder / urllib.parse.unquote(rest)).resolve()
-        return str(wanted) if wanted.is_relative_to(folder.resolve()) else str(folder / "nothing")
+            folder, rest = ROOT / "web", self._path().lstrip("/") or "index.html"
+        try:
+            wanted = (folder / rest).resolve()
+            if wanted.is_relative_to(folder.resolve()) and not rest.endswith("/"):
+                return str(wanted)
+        except (OSError, ValueError, RuntimeError):  # a NUL byte, too long a name, a ring of links
+            pass
+        return os.devnull  # no regular file
 
     def end_headers(self):
         self.send_header("Cache-Control", "no-cache")
@@ -78,10 +134,11 @@ def main(argv=None) -> int:
         print("error: web/node_modules is missing: make web installs it (npm ci, in web/).", file=sys.stderr)
         return 1
     try:
-        handler = functools.partial(Handler, models_dir=pathlib.Path(args.models_dir))
+        names = {args.host.lower(), "localhost", "127.0.0.1", "::1"}
+        handler = functools.partial(Handler, models_dir=pathlib.Path(args.models_dir), names=names)
         server = http.server.ThreadingHTTPServer((args.host, args.port), handler)
-    except OSError as error:
-        print(f"error: {args.host}:{args.port}: {error.strerror}. Choose another --port.", file=sys.stderr)
+    except (OSError, OverflowError) as error:
+        print(f"error: {args.host}:{args.port}: {getattr(error, 'strerror', error)}. Choose another --port.", file=sys.stderr)
         return 1
     print(f"http://{args.host}:{server.server_port}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -11,6 +11,15 @@ function say(text, isError = false) {
   $('status').classList.toggle('error', isError);
 }
 
+let queue = Promise.resolve();
+
+/** Waits until all that was asked before is done: no detector is deleted while it computes. */
+function inTurn(work) {
+  const done = queue.then(work);
+  queue = done.catch(() => {});
+  return done;
+}
+
 async function listDetectors() {
   const detectors = await (await fetch('detectors.json')).json();
   for (const entry of detectors) $('detector').add(new Option(entry.label, entry.url));
@@ -18,26 +27,40 @@ async function listDetectors() {
   $('detector').entries = new Map(detectors.map((entry) => [entry.url, entry]));
 }
 
+let choices = 0;
+
+/** Of several choices in a row the last one is loaded. */
 async function chooseDetector() {
   const entry = $('detector').entries.get($('detector').value);
+  const choice = ++choices;
   say(`Loading ${entry.label} …`);
+  if ((await inTurn(() => load(entry, () => choice === choices))) && state.picture) await showPicture();
+}
+
+/** Whether the detector is now in use. */
+async function load(entry, isWanted) {
+  if (!isWanted()) return false;
   state.detector?.delete();
   Object.assign(state, { detector: null, label: null });
   try {
     const response = await fetch(entry.url);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
-    state.detector = await FaceDetector.load(new Uint8Array(await response.arrayBuffer()), entry);
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    if (!isWanted()) return false;
+    state.detector = await FaceDetector.load(bytes, entry);
   } catch (error) {
-    say(`${entry.label} cannot be used: ${error.message}. Choose another detector.`, true);
-    return;
+    if (isWanted()) say(`${entry.label} cannot be used: ${error.message}. Choose another detector.`, true);
+    return false;
   }
   state.label = entry.label;
-  say(`${entry.label} is ready.`);
-  if (state.picture) await showPicture();
+  if (isWanted()) say(`${entry.label} is ready.`);
+  return isWanted();
 }
 
 /** Draws the picture, finds its faces, and draws them over it. */
-async function find(picture, width, height) {
+const find = (...picture) => inTurn(() => findNow(...picture));
+
+async function findNow(picture, width, height) {
   if (view.width !== width || view.height !== height) Object.assign(view, { width, height });
   $('hint').hidden = true;
   $('hint').style.display = 'none';

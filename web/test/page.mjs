@@ -42,6 +42,22 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
     await shown(page, before + 1);
     seen.pictures[label] = await faces(page);
   }
+  // two choices, the first of them slow to arrive, while a picture is searched
+  const [slow, quick] = seen.detectors;
+  const slowUrl = await page.$eval('#detector', (select, label) => [...select.options].find((o) => o.text === label).value, slow);
+  const misused = [];
+  page.on('pageerror', (error) => misused.push(error.message));
+  await page.route(`**/${slowUrl}`, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await route.continue();
+  });
+  await page.selectOption('#detector', { label: slow });
+  await page.selectOption('#detector', { label: quick });
+  await page.$eval('#score', (range) => range.dispatchEvent(new Event('input')));
+  await page.waitForTimeout(4000);
+  seen.twoChoices = { label: await page.evaluate(() => globalThis.facedet.label), faces: (await faces(page)).length, misused,
+                      status: await status(page), wanted: quick };
+  await page.unroute(`**/${slowUrl}`);
   await choose(page, seen.detectors[0]);
   seen.outputs = {};
   for (const { file, rgb } of JSON.parse(await readFile(runs))) {
