@@ -12,7 +12,8 @@ import collections
 import dataclasses
 
 import tensorflow as tf
-from tensorflow import keras
+
+from facedet.keras2 import keras
 
 layers = keras.layers
 INPUT_RANGE = (-1.0, 1.0)  # of normalized pictures

@@ -92,17 +92,11 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
     if SHIPPED.is_dir():
         train.fine_tune_checkpoint, train.fine_tune_checkpoint_type = str(SHIPPED), "full"
         rate.learning_rate_base, rate.warmup_learning_rate = 0.0003, 0.00003
-    elif train.fine_tune_checkpoint == "imagenet" and not _has_local_weights():
+    elif train.fine_tune_checkpoint == "imagenet":  # it may not be there without a network
         train.ClearField("fine_tune_checkpoint")
         train.ClearField("freeze_variables")
     config.graph_rewriter.quantization.delay = num_steps * 6 // 10
     return text_format.MessageToString(config)
-
-
-def _has_local_weights() -> bool:
-    from facedet.networks import pretrained
-
-    return any(list(ROOT.glob(pattern)) for pattern in pretrained.LOCAL_FILES)
 
 
 def _from_zip(data_dir: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:

@@ -1,13 +1,16 @@
 """Who may know whom (facedet's modules know only what stands before them), read from the imports."""
 
 import ast
+import os
 import pathlib
+import subprocess
+import sys
 
 from conftest import ROOT, run
 
 FACEDET = ROOT / "facedet"
 LIGHT = ("detector", "boxes", "widerface", "evaluation", "jpeg", "benchmark", "run_record", "backup")  # neither TensorFlow nor the OD API
-ORDER = ["boxes", "jpeg", "widerface", "records", "conversion", "sample", "anchors", "networks", "od_api", "pipeline_config", "quantization",
+ORDER = ["errors", "keras2", "boxes", "jpeg", "widerface", "records", "conversion", "sample", "anchors", "networks", "od_api", "config_checks", "pipeline_config", "quantization",
          "checkpoints", "run_record", "evaluation", "detector", "benchmark", "drawing", "checkpoint_detector", "validation", "training", "export"]  # fmt: skip
 
 
@@ -35,6 +38,20 @@ def test_only_od_api_imports_object_detection():
             assert not [name for name in imports_of(path) if name.startswith("object_detection")], path
 
 
+def test_keras_comes_from_one_place():
+    """It is Keras 2 only for those who ask there first, and a process that only detects keeps its own."""
+    for part, path in modules():
+        if part != "keras2":
+            assert not [name for name in imports_of(path) if name.startswith(("tensorflow.keras", "tf_keras", "keras"))], path
+
+
+def test_importing_facedet_leaves_another_keras_alone():
+    code = "import os, facedet; from facedet import boxes, records; assert 'TF_USE_LEGACY_KERAS' not in os.environ"
+    environment = {**os.environ}
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
 def test_light_modules_import_no_tensorflow():
     for part, path in modules():
         if part in LIGHT:
@@ -43,12 +60,11 @@ def test_light_modules_import_no_tensorflow():
 
 
 def test_modules_know_only_what_stands_before_them():
-    late = {"od_api": {"networks", "records"}}
     for part, path in modules():
         if part not in ORDER:
             continue
         known = {name.split(".")[1] for name in imports_of(path) if name.startswith("facedet.")} & set(ORDER)
-        wrong = {other for other in known if other != part and ORDER.index(other) > ORDER.index(part)} - late.get(part, set())
+        wrong = {other for other in known if other != part and ORDER.index(other) > ORDER.index(part)}
         assert not wrong, (path, wrong)
 
 

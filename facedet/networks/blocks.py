@@ -4,7 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from tensorflow import keras
+from facedet.errors import ConfigError
+from facedet.keras2 import keras
 
 layers = keras.layers
 
@@ -22,10 +23,10 @@ class Hyperparams:
 
     @classmethod
     def from_proto(cls, proto) -> "Hyperparams":
-        """proto: object_detection.protos.Hyperparams. ValueError names a field that the networks cannot honour."""
+        """proto: object_detection.protos.Hyperparams. ConfigError names a field that the networks cannot honour."""
         activation = {1: "relu", 2: "relu6"}.get(proto.activation)
         if activation is None:
-            raise ValueError(f"conv_hyperparams.activation: {proto.activation}: only RELU and RELU_6 can be quantized.")
+            raise ConfigError(f"conv_hyperparams.activation: {proto.activation}: only RELU and RELU_6 can be quantized.")
         regularizer = None
         kind = proto.regularizer.WhichOneof("regularizer_oneof")
         if kind == "l1_regularizer":
@@ -57,7 +58,7 @@ def _initializer(proto):
         mode = ("fan_in", "fan_out", "fan_avg")[chosen.mode]
         distribution = "uniform" if chosen.uniform else "truncated_normal"
         return functools.partial(keras.initializers.VarianceScaling, chosen.factor, mode, distribution)
-    raise ValueError(f"conv_hyperparams.initializer: {kind}: use truncated_normal, random_normal or variance_scaling.")
+    raise ConfigError(f"conv_hyperparams.initializer: {kind}: use truncated_normal, random_normal or variance_scaling.")
 
 
 def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -> int:

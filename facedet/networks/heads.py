@@ -1,5 +1,6 @@
 """Box and class heads of SSD: one pair a level, not shared between levels, and the order of their outputs."""
 
+from facedet.errors import ConfigError
 from facedet.networks.blocks import Blocks, keras, layers
 
 
@@ -10,7 +11,7 @@ def predict(feature_maps, anchors_per_location, blocks: Blocks, predictor, code_
     predictor: object_detection.protos.ConvolutionalBoxPredictor (kernel_size, use_depthwise, class_prediction_bias_init).
     """
     if len(feature_maps) != len(anchors_per_location):
-        raise ValueError(f"The network has {len(feature_maps)} levels, anchor_generator lays anchors on {len(anchors_per_location)}.")
+        raise ConfigError(f"The network has {len(feature_maps)} levels, anchor_generator lays anchors on {len(anchors_per_location)}.")
     boxes, scores = [], []
     for level, (features, anchors) in enumerate(zip(feature_maps, anchors_per_location, strict=True)):
         for kind, columns, outputs in (("box", code_size, boxes), ("class", class_columns, scores)):

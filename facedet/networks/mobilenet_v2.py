@@ -1,5 +1,6 @@
 """The MobileNetV2 backbone (Sandler et al. 2018, arXiv:1801.04381), its layers named as in Keras's application."""
 
+from facedet.errors import ConfigError
 from facedet.networks.blocks import Blocks, layers, make_divisible
 
 #        expansion, channels, repeats, stride of the first
@@ -10,7 +11,7 @@ STEM_CHANNELS = 32
 def table(changes=None) -> tuple[int, tuple]:
     """Channels of the first convolution, and STAGES, with a config's [facedet.backbone] in place of the paper's numbers.
 
-    ValueError where its lists do not fit the six stages that detectors use.
+    ConfigError where its lists do not fit the six stages that detectors use.
     """
     if changes is None:
         return STEM_CHANNELS, STAGES
@@ -21,11 +22,11 @@ def table(changes=None) -> tuple[int, tuple]:
             continue
         if len(values) != len(STAGES) - 1 or min(values) < 1 or (key == "expansions" and values[0] != 1):
             rule = f"{len(STAGES) - 1} numbers, 1 and more" + (", the first 1" if key == "expansions" else "")
-            raise ValueError(f"[facedet.backbone] {key}: {values}: {rule} are wanted, one a stage.")
+            raise ConfigError(f"[facedet.backbone] {key}: {values}: {rule} are wanted, one a stage.")
         for i, value in enumerate(values):
             stages[i] = (*stages[i][:column], value, *stages[i][column + 1 :])
     if changes.stem_channels < 1:
-        raise ValueError(f"[facedet.backbone] stem_channels: {changes.stem_channels}: 1 and more are wanted.")
+        raise ConfigError(f"[facedet.backbone] stem_channels: {changes.stem_channels}: 1 and more are wanted.")
     return changes.stem_channels, tuple(stages)
 
 

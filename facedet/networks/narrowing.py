@@ -6,19 +6,21 @@ batch norm behind the sum. The last blocks of a stage, which only add to what pa
 """
 
 import numpy as np
-from tensorflow import keras
+
+from facedet.errors import ConfigError
+from facedet.keras2 import keras
 
 
 def narrow(wide: keras.Model, narrower: keras.Model) -> list[str]:
     """Gives `narrower` the weights of `wide`, both with a backbone of mobilenet_v2.
 
     Layers outside of the backbone are taken over where name and shapes agree; returns the names of those that are not.
-    ValueError where a stage or a block of `narrower` is larger than that of `wide`.
+    ConfigError where a stage or a block of `narrower` is larger than that of `wide`.
     """
     done = set()
     for blocks, kept in zip(_stages(wide), _stages(narrower), strict=True):
         if len(kept) > len(blocks):
-            raise ValueError(f"A stage of {len(kept)} blocks cannot be cut out of one of {len(blocks)}.")
+            raise ConfigError(f"A stage of {len(kept)} blocks cannot be cut out of one of {len(blocks)}.")
         for source, target in zip(blocks, kept, strict=False):
             _narrow_block(
                 *([network.get_layer(name) for name in _names(prefix)] for network, prefix in ((wide, source), (narrower, target)))
@@ -66,7 +68,7 @@ def _narrow_block(source: list, target: list) -> None:
 
     count = target[2].depthwise_kernel.shape[2]
     if count > len(importance):
-        raise ValueError(f"{target[2].name}: {count} channels cannot be cut out of {len(importance)}.")
+        raise ConfigError(f"{target[2].name}: {count} channels cannot be cut out of {len(importance)}.")
     keep = np.sort(np.argsort(-importance, kind="stable")[:count])
     gone = np.setdiff1d(np.arange(len(importance)), keep)
     project_norm[2] = project_norm[2] - mean[gone] @ project[0, 0, gone]

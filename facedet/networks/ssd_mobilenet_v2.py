@@ -4,6 +4,7 @@ Six levels: the expansion of block 13 (stride 16), the last convolution (stride 
 the width and a 3x3 at stride 2. use_depthwise makes the extra levels and the heads separable (SSDLite).
 """
 
+from facedet.errors import ConfigError
 from facedet.networks import heads, mobilenet_v2
 from facedet.networks.blocks import Blocks, Hyperparams, keras, make_divisible
 
@@ -13,7 +14,9 @@ EXTRA_DEPTHS = (512, 256, 256, 128)
 def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
     """ssd: object_detection.protos.Ssd. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
     if mobilenet_v2.table(backbone) != (mobilenet_v2.STEM_CHANNELS, mobilenet_v2.STAGES):
-        raise ValueError("[facedet.backbone]: ssd_mobilenet_v2_keras is the OD API's own network; ssd_mobilenet_v2_fpn_keras can have one.")
+        raise ConfigError(
+            "[facedet.backbone]: ssd_mobilenet_v2_keras is the OD API's own network; ssd_mobilenet_v2_fpn_keras can have one."
+        )
     extractor = ssd.feature_extractor
     resizer = ssd.image_resizer.fixed_shape_resizer
     hyperparams = Hyperparams.from_proto(extractor.conv_hyperparams)

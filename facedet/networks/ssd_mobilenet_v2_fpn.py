@@ -8,6 +8,7 @@ of heads a level: shared ones could not be quantized with a range for each level
 block and convolution of MobileNetV2 serve its classifier.
 """
 
+from facedet.errors import ConfigError
 from facedet.networks import heads, mobilenet_v2
 from facedet.networks.blocks import Blocks, Hyperparams, keras, layers
 
@@ -16,7 +17,7 @@ def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
     """ssd: object_detection.protos.Ssd, backbone: a config's [facedet.backbone] or None. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
     extractor, fpn = ssd.feature_extractor, ssd.feature_extractor.fpn
     if not 2 <= fpn.min_level <= 5 or fpn.max_level < fpn.min_level:
-        raise ValueError(f"fpn: min_level {fpn.min_level}, max_level {fpn.max_level}: min_level is 2 to 5 and not above max_level.")
+        raise ConfigError(f"fpn: min_level {fpn.min_level}, max_level {fpn.max_level}: min_level is 2 to 5 and not above max_level.")
     resizer = ssd.image_resizer.fixed_shape_resizer
     hyperparams = Hyperparams.from_proto(extractor.conv_hyperparams)
     blocks = Blocks(hyperparams, extractor.use_explicit_padding)
@@ -51,7 +52,7 @@ def _pyramid(taps: dict, blocks: Blocks, fpn, separable: bool) -> list:
                 above = blocks.conv_bn(above, depth(level), 1, name=f"narrow_{level}", activate=False)
             above = layers.UpSampling2D(2, interpolation="nearest", name=f"upsample_{level}")(above)
             if above.shape[1:3] != x.shape[1:3]:
-                raise ValueError(f"image_resizer: the sides have to be multiples of {2 ** min(5, fpn.max_level)} for this pyramid.")
+                raise ConfigError(f"image_resizer: the sides have to be multiples of {2 ** min(5, fpn.max_level)} for this pyramid.")
             x = layers.Add(name=f"merge_{level}")([x, above])
         above = x
         maps[level] = smooth(x, depth(level), 1, f"smooth_{level}")

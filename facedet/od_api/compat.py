@@ -24,14 +24,8 @@ def apply() -> None:
 
 
 def _use_keras_2() -> None:
-    """The OD API is written for Keras 2: tf_keras serves tf.keras where TF_USE_LEGACY_KERAS=1, which facedet/__init__ sets."""
-    import tensorflow as tf
-
-    if not tf.keras.Model.__module__.startswith("tf_keras"):
-        raise RuntimeError(
-            "tf.keras is Keras 3, the Object Detection API needs Keras 2 (tf_keras): import facedet before tensorflow, "
-            "or set TF_USE_LEGACY_KERAS=1 in the environment."
-        )
+    """The OD API is written for Keras 2."""
+    from facedet import keras2  # noqa: F401
 
 
 def _keep_quiet_about_its_calls() -> None:

@@ -140,7 +140,7 @@ def test_a_wrong_width_is_refused(tmp_path):
     path = fake_torchvision(full, tmp_path / "weights.npz")
     config.model.ssd.feature_extractor.depth_multiplier = 0.5
     narrow = detection_model.build(config, is_training=False).network
-    with pytest.raises(RuntimeError, match="depth_multiplier"):
+    with pytest.raises(pipeline_config.ConfigError, match="fine_tune_checkpoint.*depth_multiplier"):
         pretrained.load_torchvision(narrow, str(path))
 
 
@@ -162,14 +162,49 @@ def test_backbone_gives_kerass_features():
     np.testing.assert_allclose(features[1], features[0], atol=1e-3 * np.abs(features[0]).max())
 
 
-def test_without_weights_and_network_the_way_out_is_named(monkeypatch):
+def test_without_network_the_way_out_is_named_as_the_config_s_error(monkeypatch):
     network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
-    monkeypatch.setattr(pretrained, "LOCAL_FILES", ("nowhere/*.npz",))
 
     def refused(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", refused)
     monkeypatch.setattr(pretrained.keras.applications, "MobileNetV2", refused)
-    with pytest.raises(RuntimeError, match="nowhere.*fine_tune_checkpoint"):
+    with pytest.raises(pipeline_config.ConfigError, match=r"fine_tune_checkpoint: imagenet: .*no network.*\.npz.*random weights"):
         pretrained.load_imagenet(network)
+
+
+def test_imagenet_means_the_same_weights_wherever_it_is_asked_for(monkeypatch, tmp_path):
+    """A file that happens to lie near the folder changes nothing: such files are named in the config."""
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
+    source = tf.keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
+    monkeypatch.setattr(pretrained.keras.applications, "MobileNetV2", lambda *args, **kwargs: source)
+    for folder in (tmp_path / "shared", tmp_path / "project"):
+        (folder / "data" / "weights").mkdir(parents=True)
+        fake_torchvision(network, folder / "data" / "weights" / "mobilenet_v2_other.npz")
+    monkeypatch.chdir(tmp_path / "project")
+    assert "keras" in pretrained.load_imagenet(network)
+    kernels = [model.get_layer("block_3_expand").get_weights()[0] for model in (network, source)]
+    np.testing.assert_array_equal(*kernels)
+
+
+def test_a_network_without_the_backbone_is_not_said_to_start_from_imagenet(tmp_path):
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
+    path = fake_torchvision(network, tmp_path / "weights.npz")
+    image = tf.keras.Input((32, 32, 3))
+    foreign = tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3, name="another")(image))
+    with pytest.raises(pipeline_config.ConfigError, match="no MobileNetV2 backbone"):
+        pretrained.load_torchvision(foreign, str(path))
+    with pytest.raises(pipeline_config.ConfigError, match="no MobileNetV2 backbone"):
+        pretrained._copy_keras(network, foreign)
+
+
+@pytest.mark.parametrize("content", [b"no zip at all", b"PK\x03\x04 cut", None])
+def test_a_file_that_is_not_torchvisions_is_named(tmp_path, content):
+    network = detection_model.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network
+    path = tmp_path / "weights.npz"
+    if content is None:
+        np.savez(path, other=np.zeros(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(pipeline_config.ConfigError, match=r"fine_tune_checkpoint: .*weights\.npz"):
+        pretrained.load_torchvision(network, str(path))

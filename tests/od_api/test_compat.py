@@ -1,9 +1,12 @@
 """Each module of the OD API that facedet uses imports on this TensorFlow, and its protos hold what they say."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import pytest
-from conftest import run
+from conftest import ROOT, run
 
 from facedet import od_api  # noqa: F401
 
@@ -29,7 +32,13 @@ def test_protos_keep_defaults_and_nested_messages():
     assert type(config).FromString(config.SerializeToString()) == config
 
 
+@pytest.mark.parametrize("module", ["od_api", "networks.blocks", "quantization"])
+def test_keras_2_is_used_also_where_tensorflow_was_there_before(module):
+    code = f"import tensorflow as tf, facedet.{module}; assert tf.keras.Model.__module__.startswith('tf_keras')"
+    environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
 def test_keras_3_is_refused_in_words():
-    code = "import facedet.od_api"
-    said = run("-c", code, code=1, TF_USE_LEGACY_KERAS="0")
+    said = run("-c", "import facedet.od_api", code=1, TF_USE_LEGACY_KERAS="0")
     assert "needs Keras 2" in said
