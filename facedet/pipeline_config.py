@@ -5,24 +5,26 @@ import pathlib
 
 from google.protobuf import text_format
 
-from facedet import records
-from facedet.networks import mobilenet_v2
+from facedet import config_checks, records
+from facedet.errors import ConfigError
 from facedet.od_api import protos
 
-
-class ConfigError(ValueError):
-    """A pipeline config that cannot be used: the message names file, key, value and the way out."""
+__all__ = ["ConfigError", "adapt", "check_data", "input_paths", "parse", "quantization", "read", "training"]
 
 
 def read(path: str, num_steps: int | None = None):
     """The TrainEvalPipelineConfig of a file. Unknown keys, wrong types and what no trainer could honour raise ConfigError.
 
-    num_steps: in place of train_config.num_steps.
+    num_steps: in place of train_config.num_steps; rate and delay of quantization move along, as adapt() moves them.
     """
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"--pipeline_config_path {path} does not exist. Those of the project are in configs/.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"--pipeline_config_path {path} cannot be read as text: {error}. Those of the project are in configs/."
+        ) from error
     return parse(text, str(path), num_steps)
 
 
@@ -32,52 +34,39 @@ def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None
         config = protos.parse(text)
     except text_format.ParseError as error:
         raise ConfigError(f"{name}:{error}") from error
-    if config.model.WhichOneof("model") != "ssd":
-        raise ConfigError(f"{name}: model is {config.model.WhichOneof('model')}; only ssd is supported.")
     if num_steps is not None:
-        config.train_config.num_steps = num_steps
-    quantization(config, name)
-    training(config, name)
-    _check_backbone(config, name)
+        adapt(config, num_steps, name=name)
+    config_checks.check(config, name)
     return config
 
 
-def training(config, name: str = "pipeline.config"):
-    """The config's [facedet.training], what facedet adds to the OD API's schema. ConfigError for what cannot be done."""
-    asked = protos.training(config)
-    if asked.anchors_per_face < 1:
-        raise ConfigError(f"{name}: [facedet.training] anchors_per_face: {asked.anchors_per_face}: every face needs 1 at least.")
-    if asked.smallest_face < 0:
-        raise ConfigError(f"{name}: [facedet.training] smallest_face: {asked.smallest_face}: a height in pixels is 0 at least.")
-    return asked
+def training(config):
+    """The config's [facedet.training], what facedet adds to the OD API's schema."""
+    return protos.training(config)
 
 
-def _check_backbone(config, name: str) -> None:
-    try:
-        mobilenet_v2.table(protos.backbone(config))
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
+def quantization(config):
+    """graph_rewriter.quantization, or None where the config does not ask for it."""
+    return config.graph_rewriter.quantization if config.graph_rewriter.HasField("quantization") else None
 
 
-def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None):
+def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None, name: str = "pipeline.config"):
     """The same recipe, in place: over another number of steps (rate and delay in proportion), batch size, folder of records,
-    highest learning rate. ConfigError for a rate whose schedule has no single highest value."""
+    highest learning rate. ConfigError where the config states no steps to be in proportion to, and for a rate whose schedule
+    has no single highest value. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
     rate = getattr(train.optimizer, kind).learning_rate if kind else None
-    cosine = rate.cosine_decay_learning_rate if rate is not None and rate.HasField("cosine_decay_learning_rate") else None
     if num_steps is not None:
-        share = num_steps / train.num_steps
-        train.num_steps = num_steps
-        if cosine is not None:
-            cosine.total_steps, cosine.warmup_steps = num_steps, round(cosine.warmup_steps * share)
-        if config.graph_rewriter.HasField("quantization"):
-            config.graph_rewriter.quantization.delay = int(config.graph_rewriter.quantization.delay * share)
+        _move_steps(config, rate, num_steps, name)
     if batch_size is not None:
         train.batch_size = batch_size
     if learning_rate is not None:
-        if cosine is None:
-            raise ConfigError("--learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand.")
+        if rate is None or not rate.HasField("cosine_decay_learning_rate"):
+            raise ConfigError(
+                f"{name}: --learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand."
+            )
+        cosine = rate.cosine_decay_learning_rate
         cosine.learning_rate_base = learning_rate
         cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
     if records_dir is not None:
@@ -87,23 +76,36 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
     return config
 
 
-def quantization(config, name: str = "pipeline.config"):
-    """graph_rewriter.quantization, or None where the config does not ask for it. ConfigError for what cannot be done."""
-    if not config.HasField("graph_rewriter") or not config.graph_rewriter.HasField("quantization"):
-        return None
-    asked = config.graph_rewriter.quantization
-    for key in ("weight_bits", "activation_bits"):
-        if getattr(asked, key) != 8:
-            raise ConfigError(f"{name}: graph_rewriter.quantization.{key}: {getattr(asked, key)}: TFLite's kernels take 8 bits only.")
-    if asked.symmetric:
-        raise ConfigError(f"{name}: graph_rewriter.quantization.symmetric: TFLite's activations are asymmetric; leave it out.")
-    steps = config.train_config.num_steps
-    if steps and asked.delay >= steps:
+# The keys of each kind of schedule that count steps; those of a manual one stand in its entries.
+_COUNTED = {
+    "cosine_decay_learning_rate": ("total_steps", "warmup_steps", "hold_base_rate_steps"),
+    "exponential_decay_learning_rate": ("decay_steps", "burnin_steps"),
+}
+
+
+def _move_steps(config, rate, num_steps: int, name: str) -> None:
+    """num_steps in place of the config's, and all that counts steps in proportion."""
+    if num_steps < 1:
+        raise ConfigError(f"{name}: num_steps: {num_steps}: 1 at least is wanted.")
+    kind = rate.WhichOneof("learning_rate") if rate is not None else None
+    schedule = getattr(rate, kind) if kind else None
+    counted = [(schedule, key) for key in _COUNTED.get(kind, ()) if schedule.HasField(key)]
+    entries = schedule.schedule if kind == "manual_step_learning_rate" else ()
+    counted += [(entry, "step") for entry in entries]
+    if config.graph_rewriter.HasField("quantization"):
+        counted.append((config.graph_rewriter.quantization, "delay"))
+    before = config.train_config.num_steps or getattr(schedule, "total_steps", 0)
+    if counted and not before:
         raise ConfigError(
-            f"{name}: graph_rewriter.quantization.delay: {asked.delay} is not below train_config.num_steps: {steps}, so it would "
-            "never quantize. Take about three quarters of num_steps."
+            f"{name}: train_config.num_steps is not stated: what {' and '.join(dict.fromkeys(key for _, key in counted))} should be in "
+            "proportion to is unknown. Write the num_steps that they were made for into the config."
         )
-    return asked
+    config.train_config.num_steps = num_steps
+    for message, key in counted:
+        setattr(message, key, max(getattr(message, key) * num_steps // before, int(key == "decay_steps")))  # it divides
+    last = 0
+    for entry in entries:  # however few the steps are, the rates keep their order
+        entry.step = last = max(entry.step, last + 1)
 
 
 def input_paths(reader, name: str) -> list[str]:
@@ -119,17 +121,23 @@ def input_paths(reader, name: str) -> list[str]:
 
 
 def check_data(config, name: str = "pipeline.config") -> tuple[list[str], list[str]]:
-    """Checks the config's records: whole, and no picture with more faces than the config keeps.
+    """Checks the config's label maps, and its records: whole, and no picture with more faces than the config states.
 
     Returns the record files for training and for evaluation. Raises ConfigError or records.RecordsError.
     """
+    for key, reader in (("train_input_reader", config.train_input_reader), *(("eval_input_reader", r) for r in config.eval_input_reader)):
+        if reader.label_map_path and not pathlib.Path(reader.label_map_path).is_file():
+            raise ConfigError(
+                f"{name}: {key}.label_map_path: {reader.label_map_path} is not there (looked for from {pathlib.Path.cwd()}). "
+                "The project's is label_maps/face_label_map.pbtxt; facedet needs none, so the key can also be left out."
+            )
     train = input_paths(config.train_input_reader, "train_input_reader")
     most = records.check_shards(train)["max_faces_per_image"]
     cap = config.train_config.max_number_of_boxes
     if cap < most:
         raise ConfigError(
-            f"{name}: train_config.max_number_of_boxes: {cap}, but a picture of the records holds {most} faces; those past the cap "
-            f"would be learned as background. Set it to {most} or more, or convert with --max_faces_per_image {cap}."
+            f"{name}: train_config.max_number_of_boxes: {cap}, but a picture of the records holds {most} faces, ignored ones among them. "
+            f"facedet learns from all of them, where the OD API's own loop would keep {cap}: set it to {most} or more, so that both agree."
         )
     evaluation = []
     if config.eval_input_reader:

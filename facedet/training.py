@@ -280,6 +280,11 @@ def _freeze(network, train_config, say) -> None:
     updated = [re.compile(pattern) for pattern in train_config.update_trainable_variables]
     if not frozen and not updated:
         return
+    everything = [weight.name for layer in network.layers for weight in layer.trainable_weights]
+    for key, patterns in (("freeze_variables", frozen), ("update_trainable_variables", updated)):
+        idle = [pattern.pattern for pattern in patterns if not any(pattern.match(name) for name in everything)]
+        if idle:
+            raise pipeline_config.ConfigError(f"train_config.{key}: {', '.join(idle)}: matches no weight, such as {everything[0]}.")
     count = 0
     for layer in network.layers:
         names = [weight.name for weight in layer.trainable_weights]

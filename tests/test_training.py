@@ -31,7 +31,7 @@ def test_trains_quantizes_saves_and_resumes(quick_config, tmp_path):
     model_dir = tmp_path / "model"
     said = run(*arguments(quick_config, model_dir, num_train_steps=6, eval_every_n=0))
     assert "Starting at step 0 from random weights" in said
-    assert "step 4: fake quantization is on" in said
+    assert "step 3: fake quantization is on" in said
     assert re.search(
         r"step 6 \(eval, as int8\): WiderFace/easy [\d.]+, WiderFace/medium [\d.]+, WiderFace/hard [\d.]+, DetectionBoxes_Precision/mAP",
         said,
@@ -65,7 +65,7 @@ def wait_for_checkpoint(process, model_dir: pathlib.Path, step: int):
 
 def test_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(quick_config, tmp_path):
     model_dir = tmp_path / "model"
-    quick_config.write_text(quick_config.read_text().replace("num_steps: 8", "num_steps: 4000"))
+    quick_config.write_text(re.sub("(num|total)_steps: 8", r"\1_steps: 4000", quick_config.read_text()))
     process = started(quick_config, model_dir, checkpoint_every_n=1, eval_every_n=0)
     wait_for_checkpoint(process, model_dir, 3)
     process.kill()
@@ -80,7 +80,7 @@ def test_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(quick_confi
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_saves_first(quick_config, tmp_path, number):
     model_dir = tmp_path / "model"
-    quick_config.write_text(quick_config.read_text().replace("num_steps: 8", "num_steps: 4000"))
+    quick_config.write_text(re.sub("(num|total)_steps: 8", r"\1_steps: 4000", quick_config.read_text()))
     process = started(quick_config, model_dir, checkpoint_every_n=2, eval_every_n=0)
     wait_for_checkpoint(process, model_dir, 2)
     process.send_signal(number)

@@ -16,14 +16,15 @@ from object_detection.core import box_list, box_list_ops, losses
 from object_detection.meta_architectures import ssd_meta_arch
 
 from facedet import networks
+from facedet.errors import ConfigError
 from facedet.od_api import protos, target_assignment
 
 
 def build(config, is_training: bool) -> "FunctionalSSD":
-    """The detection model of a pipeline config (TrainEvalPipelineConfig). ValueError names what cannot be honoured."""
+    """The detection model of a pipeline config (TrainEvalPipelineConfig). ConfigError names what cannot be honoured."""
     kind = config.model.WhichOneof("model")
     if kind != "ssd":
-        raise ValueError(f"model: {kind}: only ssd is supported.")
+        raise ConfigError(f"model: {kind}: only ssd is supported.")
     return FunctionalSSD(config.model.ssd, is_training, protos.training(config), protos.backbone(config))
 
 
@@ -95,13 +96,11 @@ class FunctionalSSD(ssd_meta_arch.SSDMetaArch):
         self.negative_class_weight = ssd.negative_class_weight
         predicted = network.outputs[0].shape[1]
         if predicted != anchors.num_boxes_static():
-            raise ValueError(f"The network predicts {predicted} boxes, anchor_generator lays {anchors.num_boxes_static()} anchors.")
+            raise ConfigError(f"The network predicts {predicted} boxes, anchor_generator lays {anchors.num_boxes_static()} anchors.")
 
     def preprocess(self, inputs):
-        """Images float32 [B, h, w, 3], 0..255 -> [B, H, W, 3] in -1..1, and their true shapes [B, 3]."""
+        """Images [B, H, W, 3] of the input's size, 0..255 -> float32 in -1..1, and their true shapes [B, 3]."""
         images = tf.cast(inputs, tf.float32)
-        if tuple(images.shape[1:3]) != self.input_size:
-            images = tf.image.resize(images, self.input_size)
         shape = tf.constant([[*self.input_size, 3]], tf.int32)
         return images * (2.0 / 255.0) - 1.0, tf.tile(shape, [tf.shape(images)[0], 1])
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from facedet.errors import ConfigError
+
 UNMATCHED, IGNORED = -1, -2  # as in object_detection.core.matcher.Match
 NONE = -1.0  # the overlap of an anchor where there is no face to compare it with
 PAIRS_AT_ONCE = 2**22  # of a face and an anchor: 16 MB a temporary
@@ -34,7 +36,7 @@ class Rules:
     def from_proto(cls, matcher, anchors_per_face: int = 1) -> "Rules":
         argmax = matcher.argmax_matcher
         if matcher.WhichOneof("matcher_oneof") != "argmax_matcher" or not argmax.negatives_lower_than_unmatched:
-            raise ValueError("model.ssd.matcher: only argmax_matcher with negatives_lower_than_unmatched is supported.")
+            raise ConfigError("model.ssd.matcher: only argmax_matcher with negatives_lower_than_unmatched is supported.")
         if argmax.ignore_thresholds:
             # No threshold: every anchor learns its best face. The second number is only what an ignored face takes.
             return cls(0.0, 0.25, argmax.force_match_for_each_row, anchors_per_face)

@@ -1,0 +1,46 @@
+"""The parts of a pipeline config that the OD API builds, tried one by one, so that what it refuses gets the name of its key."""
+
+import tensorflow as tf
+from object_detection.builders import (
+    anchor_generator_builder,
+    box_coder_builder,
+    losses_builder,
+    matcher_builder,
+    post_processing_builder,
+    preprocessor_builder,
+)
+
+from facedet.errors import ConfigError
+from facedet.od_api import optimizers
+
+
+def _anchors(message) -> None:
+    generator = anchor_generator_builder.build(message)
+    generator.generate([(1, 1)] * len(generator.num_anchors_per_location()), im_height=64, im_width=64)
+
+
+def _optimizer(message) -> None:
+    _, learning_rate = optimizers.build(message, tf.Variable(0, dtype=tf.int64))
+    learning_rate()
+
+
+_OF_SSD = {
+    "box_coder": box_coder_builder.build,
+    "matcher": matcher_builder.build,
+    "anchor_generator": _anchors,
+    "post_processing": post_processing_builder.build,
+    "loss": losses_builder.build,
+}
+
+
+def try_out(config) -> None:
+    """Builds each part of a TrainEvalPipelineConfig. ConfigError names the key that the OD API refuses, and why."""
+    parts = [(f"model.ssd.{key}", build, getattr(config.model.ssd, key)) for key, build in _OF_SSD.items()]
+    for i, option in enumerate(config.train_config.data_augmentation_options):
+        parts.append((f"train_config.data_augmentation_options[{i}]", preprocessor_builder.build, option))
+    parts.append(("train_config.optimizer", _optimizer, config.train_config.optimizer))
+    for key, build, message in parts:
+        try:
+            build(message)
+        except Exception as error:  # its own checks are ValueErrors; what they miss comes as anything
+            raise ConfigError(f"{key}: the OD API cannot build it: {error}") from error
