@@ -1,12 +1,13 @@
-# make env | demo | test | lint | web | doctor | clean. Each makes its own environment first; nothing has to be activated.
+# make env | demo | test | torture | lint | web | doctor | clean. Each makes its own environment first; nothing has to be activated.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA_DIR ?=
+MINUTES ?= 30
 
-.PHONY: env demo test lint web doctor clean
+.PHONY: env demo test torture lint web doctor clean
 
 env: $(VENV)/.demo
 
@@ -15,6 +16,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m slipcover --source facedet -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests
+
+torture: $(VENV)/.test
+	$(BIN)/python tests/faults/torture.py --minutes $(MINUTES)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -38,9 +42,9 @@ $(VENV)/.demo: requirements.txt
 	@# Colab's Python comes without ensurepip
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		$(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	touch $@
 
 $(VENV)/.test: requirements-dev.txt $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
 	touch $@

@@ -6,6 +6,7 @@ python scripts/doctor.py [--data_dir DIR]
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--data_dir", help="WIDER FACE, to be looked at as well")
     args = parser.parse_args(argv)
-    checks = [_python(), _packages(), _disk(), _memory()] + ([_data(pathlib.Path(args.data_dir))] if args.data_dir else [])
+    checks = [_python(), _packages(), _opencv(), _disk(), _memory()] + ([_data(pathlib.Path(args.data_dir))] if args.data_dir else [])
     faults = 0
     for name, found, mend in checks:
         print(f"{'ok   ' if mend is None else 'WRONG'} {name}: {found}")
@@ -57,7 +58,19 @@ def _packages():
     if not wrong:
         return "packages", f"all {count} as pinned", None
     some = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-    return "packages", some, "Run: make demo (it makes .venv), or in an environment of your own: pip install -r requirements.txt"
+    return "packages", some, "Run: make demo (it makes .venv), or in an environment of your own: pip install --no-deps -r requirements.txt"
+
+
+def _opencv():
+    """opencv-python and opencv-python-headless write the same files: the last one installed is imported, whatever pip lists."""
+    found = importlib.util.find_spec("cv2")
+    version = pathlib.Path(found.origin).with_name("version.py") if found and found.origin else None
+    if version is None or not version.is_file():
+        return "OpenCV", "absent", "Run: pip install --no-deps -r requirements.txt"
+    if "headless = True" in version.read_text():
+        return "OpenCV", f"headless, in {version.parent}", None
+    mend = "Run: pip uninstall -y opencv-python opencv-python-headless && pip install --no-deps -r requirements.txt"
+    return "OpenCV", f"{version.parent} is opencv-python's, which needs a screen's libraries (libGL)", mend
 
 
 def _disk():

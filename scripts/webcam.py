@@ -9,6 +9,7 @@ In the window: q or Esc ends, r begins and ends a clip. A camera's newest frame 
 """
 
 import argparse
+import collections
 import pathlib
 import sys
 import threading
@@ -131,14 +132,14 @@ class Source:
 
 
 class Meter:
-    """Frames a second, over the last ones, and how long detection takes."""
+    """Frames a second, over the last ones, and how long detection takes; the median is that of the last 10,000 frames."""
 
     def __init__(self, window: int = 30):
-        self._seconds, self._at, self._window = [], [], window
+        self._seconds, self._at, self._window = collections.deque(maxlen=10_000), collections.deque(maxlen=window), window
 
     def add(self, seconds: float) -> None:
         self._seconds.append(seconds)
-        self._at = [*self._at, time.perf_counter()][-self._window :]
+        self._at.append(time.perf_counter())
 
     @property
     def frames_per_second(self) -> float:
@@ -146,7 +147,7 @@ class Meter:
 
     @property
     def latency_ms(self) -> float:
-        return float(np.median(self._seconds[-self._window :])) * 1e3
+        return float(np.median(list(self._seconds)[-self._window :])) * 1e3
 
     @property
     def median_ms(self) -> float:

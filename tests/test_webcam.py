@@ -85,3 +85,14 @@ def framebuffer(path) -> np.ndarray:
     """BGR [480, 640, 3] of Xvfb's screen file (X window dump: header size, and the pixels at the end)."""
     data = np.fromfile(path, np.uint8)
     return data[-640 * 480 * 4 :].reshape(480, 640, 4)[:, :, :3]
+
+
+def test_a_long_film_is_measured_in_bounded_memory():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import webcam
+
+    meter = webcam.Meter()
+    for number in range(25_000):
+        meter.add(number / 1e6)
+    assert sum(len(kept) for kept in (meter._seconds, meter._at)) < 11_000
+    assert meter.latency_ms == pytest.approx(24.985, abs=0.01) and meter.median_ms == pytest.approx(20, abs=0.01)
