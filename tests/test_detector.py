@@ -1,14 +1,19 @@
 """FaceDetector on every exported file: faces come out where they are, in the picture's own pixels, best first."""
 
+import io
+import json
+import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from facedet import DetectorError, FaceDetector, boxes
+from facedet.detector import read_picture
 
 KINDS = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw"]
 
@@ -91,3 +96,103 @@ faces = FaceDetector({str(file_of(SHIPPED, "int8"))!r}).detect(np.asarray(Image.
 assert len(faces) == 1 and "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def bad_pictures() -> dict[str, bytes]:
+    """{name: content}: a cut one, one of no pixels' data, one whose text unpacks to more than Pillow takes."""
+    text, cut, bomb = PngImagePlugin.PngInfo(), io.BytesIO(), io.BytesIO()
+    text.add_text("comment", "a" * 2**22, zip=True)
+    Image.new("RGB", (40, 30)).save(bomb, "png", pnginfo=text)
+    Image.effect_noise((200, 200), 50).save(cut, "jpeg")
+    return {"text.png": bomb.getvalue(), "cut.jpg": cut.getvalue()[:900], "none.jpg": b"no picture", "empty.png": b""}
+
+
+def with_details(tmp_path, text) -> str:
+    """The shipped int8 file with another facedet.json."""
+    path = tmp_path / "changed.tflite"
+    data = file_of(SHIPPED, "int8").read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("facedet.json", text)
+    path.write_bytes(data + packed.getvalue())
+    return path
+
+
+DETAILS = {"precision": "int8", "with_nms": True, "max_detections": 300, "score_threshold": 0.05, "iou_threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precision": "int4"}, "precision in its facedet.json is int4"),
+        ({"with_nms": 1}, "with_nms in its facedet.json is 1"),
+        ({"with_nms": False}, "has outputs of shapes"),
+        ({"max_detections": 10**9}, "max_detections in its facedet.json is 1000000000"),
+        ({"score_threshold": float("nan")}, "score_threshold in its facedet.json is nan"),
+        ({"iou_threshold": None}, "iou_threshold in its facedet.json is None"),
+    ],
+)
+def test_details_of_another_kind_are_named(tmp_path, change, message):
+    assert FaceDetector(with_details(tmp_path, json.dumps(DETAILS))).details == DETAILS
+    with pytest.raises(DetectorError, match=message):
+        FaceDetector(with_details(tmp_path, json.dumps({**DETAILS, **change})))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a":' * 100_000, "\x00", "{}", "3" * 5000])
+def test_details_that_are_none_are_named(tmp_path, text):
+    with pytest.raises(DetectorError, match="facedet.json"):
+        FaceDetector(with_details(tmp_path, text))
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**6, 1.5, None, True])
+def test_threads_are_bounded(number):
+    with pytest.raises(DetectorError, match="num_threads"):
+        FaceDetector(file_of(SHIPPED, "int8"), num_threads=number)
+
+
+@pytest.mark.parametrize("number", [-0.1, 1.1, float("nan"), "0.5"])
+def test_a_score_threshold_is_a_fraction(number):
+    with pytest.raises(DetectorError, match="score_threshold"):
+        FaceDetector(file_of(SHIPPED, "int8"), score_threshold=number)
+
+
+def test_a_folder_and_a_pipe_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tflite")
+    for name in ("pipe.tflite", "."):
+        with pytest.raises(DetectorError, match="is no file"):
+            FaceDetector(tmp_path / name)
+        with pytest.raises(DetectorError, match="is no file"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_grey_of_16_bits_is_scaled(off_centre, tmp_path, suffix):
+    grey = np.asarray(Image.fromarray(off_centre[0]).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / f"grey.{suffix}")
+    picture = read_picture(tmp_path / f"grey.{suffix}")
+    np.testing.assert_array_equal(picture, np.repeat(grey[:, :, None], 3, 2))
+    assert len(FaceDetector(file_of(SHIPPED, "int8")).detect(picture)) == 1
+
+
+def test_grey_of_no_known_range_is_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(DetectorError, match="float32 from 0.5 to 0.5"):
+        read_picture(tmp_path / "float.tiff")
+
+
+def test_pictures_stand_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # the camera was turned by a quarter
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    assert read_picture(tmp_path / "turned.jpg").shape == (40, 20, 3)
+
+
+def test_pictures_that_cannot_be_decoded_are_named(tmp_path, monkeypatch):
+    for name, content in bad_pictures().items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DetectorError, match=f"{name} cannot be read as a picture"):
+            read_picture(tmp_path / name)
+    Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(DetectorError, match="decompression bomb"):
+        read_picture(tmp_path / "large.png")
