@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import tempfile
 
 from tabulate import tabulate
 
@@ -41,9 +43,13 @@ def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
 
 
 def write(card: dict, folder: pathlib.Path) -> None:
-    """Both forms of the card, model_card.json and model_card.md."""
-    (folder / "model_card.json").write_text(json.dumps(card, indent=1) + "\n")
-    (folder / "model_card.md").write_text(markdown(card))
+    """Both forms of the card, model_card.json and model_card.md. OSError leaves an earlier card as it was."""
+    forms = {folder / "model_card.json": json.dumps(card, indent=1) + "\n", folder / "model_card.md": markdown(card)}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".card.") as written:
+        for path, text in forms.items():
+            (pathlib.Path(written) / path.name).write_text(text)
+        for path in forms:
+            os.replace(pathlib.Path(written) / path.name, path)
 
 
 def markdown(card: dict) -> str:
