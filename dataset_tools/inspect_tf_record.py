@@ -34,12 +34,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     paths = sorted(glob.glob(args.records))
     try:
-        stated = records.check_shards(paths)
-        sums = {shard["file"]: shard for shard in stated["shards"]}
-        for path in tqdm(paths, desc="checksums", unit="shard"):
-            count, listed = records.read_back(path), sums[pathlib.Path(path).name]["examples"]
-            if count != listed:
-                raise records.RecordsError(f"{path}: {count} examples, the manifest says {listed}. Convert the data set again.")
+        stated = records.check_shards(paths, remembered=False)
     except records.RecordsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

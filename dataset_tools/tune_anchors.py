@@ -28,27 +28,36 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         config = pipeline_config.read(args.pipeline_config_path)
-        paths = (
-            sorted(glob.glob(args.records))
-            if args.records
-            else pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
-        )
+        if args.records:
+            paths = sorted(glob.glob(args.records))
+        elif config.eval_input_reader:
+            paths = pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+        else:
+            raise pipeline_config.ConfigError(f"{args.pipeline_config_path} has no eval_input_reader: name record files with --records.")
         records.check_shards(paths)
         model = detection_model.build(config, is_training=False)
-    except (pipeline_config.ConfigError, records.RecordsError, ValueError) as error:
+    except (pipeline_config.ConfigError, records.RecordsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     faces = anchors.FaceSet.read(paths)
+    if not len(faces.boxes_yxyx_norm):
+        print(f"error: {paths[0]} and its like hold no face to fit anchors to.", file=sys.stderr)
+        return 1
     own = model.anchors.get().numpy()
     best = anchors.best_overlap(faces.boxes_yxyx_norm, own)
     rows = anchors.coverage_table(faces, best, model.input_size)
     print(f"{len(own):,} anchors, {len(best):,} faces, pictures stretched to {model.input_size[1]}x{model.input_size[0]}")
-    table = [[r["label"], r["faces"], f"{r['half']:.1%}", f"{r['third']:.1%}"] for r in rows]
-    print(tabulate(table, ["faces", "number", "best IoU >= 0.5", "best IoU >= 0.35"], "github", intfmt=","))
+    print(coverage_text(rows))
     _plot(faces, best, model.input_size, args.plot)
     ladder = anchors.fit_ladder(faces, model.input_size, args.smallest_px)
     print(f"\nThe plot is {args.plot}. A ladder fitted to these faces:\n\n{anchors.config_text(ladder)}")
     return 0
+
+
+def coverage_text(rows: list[dict]) -> str:
+    """Rows of anchors.coverage_table() as a table; '-' stands for the share of no faces."""
+    table = [[r["label"], r["faces"], *(f"{r[key]:.1%}" if r["faces"] else "-" for key in ("half", "third"))] for r in rows]
+    return tabulate(table, ["faces", "number", "best IoU >= 0.5", "best IoU >= 0.35"], "github", intfmt=",")
 
 
 def _plot(faces, best, input_size, path) -> None:

@@ -23,17 +23,19 @@ class FaceSet:
     @classmethod
     def read(cls, paths: list[str]) -> "FaceSet":
         """Where the records hold the official lists every annotated box with an area counts, else those not ignored."""
-        corners, members = [], []
+        corners, members, known = [], [], False
         for _, encoded, labels in tqdm(records.read_examples(paths), desc="read records", unit="img"):
             if labels.eval_subsets is None:
                 corners.append(labels.boxes_yxyx_norm[labels.weights > 0])
+                members.append(np.zeros((len(corners[-1]), len(SUBSETS)), bool))
                 continue
+            known = True
             info = jpeg.read_info(encoded)
             annotated = boxes.xywh_to_xyxy(labels.eval_boxes_xywh_px)
             real = boxes.area(annotated) > 0
             corners.append(boxes.xyxy_px_to_yxyx_norm(annotated, info.height, info.width)[real])
             members.append((labels.eval_subsets[:, None] >> np.arange(len(SUBSETS)) & 1).astype(bool)[real])
-        return cls(np.concatenate([*corners, np.zeros((0, 4))]).astype(np.float32), np.concatenate(members) if members else None)
+        return cls(np.concatenate([*corners, np.zeros((0, 4))]).astype(np.float32), np.concatenate(members) if known else None)
 
 
 def best_overlap(faces_yxyx: np.ndarray, anchors_yxyx: np.ndarray, chunk: int = 256) -> np.ndarray:

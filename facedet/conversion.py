@@ -1,9 +1,7 @@
 """WIDER FACE -> TFRecord shards and a manifest in which every face of the official list is accounted for."""
 
 import collections
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import os
 import pathlib
 import random
@@ -12,7 +10,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from facedet import boxes, jpeg, records, widerface
+from facedet import boxes, jpeg, records, widerface, workers
 from facedet.widerface import Entry, FaceImage, Problem, WiderFace, WiderFaceError
 
 SHARD_BYTES = 64 * 2**20
@@ -33,7 +31,7 @@ class Options:
     """How to convert. Sizes are in pixels of the original picture."""
 
     min_face_px: float = 4  # a face whose longer side is below is written as ignored
-    max_faces_per_image: int = 2000  # the smallest faces past it are written as ignored
+    max_faces_per_image: int = 2000  # to learn; the smallest faces past it are written as ignored
     holdout_percent: float = 0  # of the train pictures of each event, as a third split
     seed: int = 0
     allow_missing_images: bool = False
@@ -62,25 +60,27 @@ class Balance:
 
 
 def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), landmarks_path=None, eval_gt_dir=None, say=print) -> dict:
-    """Writes the shards of `splits` and the manifest to `output_dir`, replacing an earlier set; returns the manifest.
+    """Writes the shards of `splits` and the manifest to `output_dir`; returns the manifest.
 
-    Raises WiderFaceError for input that cannot be used; then neither a manifest nor a shard is left under its final name.
+    What is there of those splits is replaced when all of them are whole; other splits stay. Raises WiderFaceError for input
+    that cannot be used and RecordsError for an output_dir that cannot: what was there is then as it was.
     """
     output_dir = pathlib.Path(output_dir)
     landmarks = None
     if landmarks_path is not None:
         landmarks = widerface.parse_landmarks(pathlib.Path(landmarks_path).read_text(), str(landmarks_path))
     eval_gt_dir = eval_gt_dir or widerface.find_eval_gt(data_dir)
-    subsets = widerface.load_subsets(eval_gt_dir) if eval_gt_dir else {}
-    if "val" in splits and not subsets:
+    subsets = widerface.load_subsets(eval_gt_dir) if eval_gt_dir else None
+    if "val" in splits and subsets is None:
         say("No official evaluation lists (wider_{easy,medium,hard}_val.mat) found: training will score val as one set.")
 
     parts = [part for split in splits for part in _plan(WiderFace(data_dir, split), options)]
-    output_dir.mkdir(parents=True, exist_ok=True)
-    records.remove_set(output_dir)
-    manifest = {"classes": [records.CLASS_NAME], "attributes": widerface.ATTRIBUTES, "options": _recorded(options)}
-    manifest["splits"] = _convert(parts, _Known(subsets, landmarks), output_dir, options, say)
-    records.write_manifest(output_dir, manifest)
+    splits_of = {"train": {"train", "holdout"}, "val": {"val"}}
+    kept = records.splits_to_keep(output_dir, set().union(*(splits_of[split] for split in splits)))
+    with records.new_set(output_dir, sum(part.bytes for part in parts)) as directory:
+        made = _convert(parts, _Known(subsets, landmarks), directory, options, say)
+        manifest = {"classes": [records.CLASS_NAME], "attributes": widerface.ATTRIBUTES, "splits": {**kept, **made}}
+        records.write_manifest(directory, manifest)
     return manifest
 
 
@@ -98,27 +98,37 @@ class _Part:
     entries: list[Entry]  # of the pictures that are there
     sizes: dict[str, int]  # of the source's pictures, bytes
     missing: list[Entry]
+    repeated: list[tuple[Entry, Entry]]  # each with the one that is taken
+
+    @property
+    def bytes(self) -> int:
+        """About what the shards take: the pictures, and what is said of them and of their faces."""
+        return sum(self.sizes[entry.name] + 400 + 120 * len(entry.rows) for entry in self.entries)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """What other files say of pictures, by name: the official evaluation lists, and landmarks where they were asked for."""
+    """What other files say of pictures, by name: the official evaluation lists, and landmarks; None where there are none."""
 
-    subsets: dict
+    subsets: dict | None
     landmarks: dict | None
 
     def of(self, entries: list[Entry]) -> "_Known":
         def own(table):
-            return {entry.name: table[entry.name] for entry in entries if entry.name in table}
+            return None if table is None else {entry.name: table[entry.name] for entry in entries if entry.name in table}
 
-        return _Known(own(self.subsets), None if self.landmarks is None else own(self.landmarks))
+        return _Known(own(self.subsets), own(self.landmarks))
 
 
 def _plan(source: WiderFace, options: Options) -> list[_Part]:
     """The splits to write from one official split: itself, and the held-out part of train where one is asked for."""
-    entries = source.annotation()
+    first, repeated = {}, []
+    for entry in source.annotation():
+        if first.setdefault(entry.name, entry) is not entry:
+            repeated.append((entry, first[entry.name]))
+    entries = list(first.values())
     sizes = source.sizes()
-    missing = [entry for entry in entries if entry.name not in sizes]
+    missing = [entry for entry in entries if entry.name not in sizes and not _is_something_else(source, entry)]
     if missing and not options.allow_missing_images:
         raise WiderFaceError(
             f"{len(missing):,} of {len(entries):,} {source.split} pictures are missing from {source.images_source}, "
@@ -129,7 +139,7 @@ def _plan(source: WiderFace, options: Options) -> list[_Part]:
 
     def part(name, chosen):
         there, absent = [entry for entry in chosen if entry.name in sizes], [entry for entry in chosen if entry.name not in sizes]
-        return _Part(name, source, there, sizes, absent)
+        return _Part(name, source, there, sizes, absent, [pair for pair in repeated if pair[1] in chosen])
 
     if source.split != "train" or not options.holdout_percent:
         return [part(source.split, entries)]
@@ -146,36 +156,47 @@ def _plan(source: WiderFace, options: Options) -> list[_Part]:
     ]
 
 
-def _convert(parts: list[_Part], known: _Known, output_dir: pathlib.Path, options: Options, say) -> dict:
-    """Writes the shards of all parts, on all cores. Returns what the manifest says of each."""
+def _is_something_else(source: WiderFace, entry: Entry) -> bool:
+    """Whether a folder, a pipe or a link to nothing stands in a picture's place: reading it would fail, or never end."""
+    return os.path.lexists(source.images_dir / entry.name) and not os.path.isfile(source.images_dir / entry.name)
+
+
+def _convert(parts: list[_Part], known: _Known, directory: pathlib.Path, options: Options, say) -> dict:
+    """Writes the shards of all parts to `directory`, on all cores. Returns what the manifest says of each."""
+    import tensorflow  # noqa: F401  (forked workers share it)
+
     tasks, summaries = [], {}
     for part in parts:
         summaries[part.name] = summary = _Summary()
         for entry in part.missing:
-            summary.balance.images["image_missing"] += 1
-            summary.balance.faces[DROPPED, "image_missing"] += entry.count
+            if _is_something_else(part.source, entry):
+                summary.leave_out(
+                    entry.where, "image_not_a_file", f"{entry.name} is a folder, a pipe or a link to nothing", entry.count, options
+                )
+            else:
+                summary.leave_out(entry.where, "image_missing", None, entry.count, options)
+        for entry, taken in part.repeated:
+            summary.leave_out(entry.where, "image_repeated", f"{entry.name} is listed already, in {taken.where}", entry.count, options)
         order = list(part.entries)
         random.Random(options.seed).shuffle(order)
         num_shards = max(1, -(-sum(part.sizes[entry.name] for entry in order) // SHARD_BYTES))
         for shard in range(num_shards):
             own = order[shard::num_shards]
-            path = records.shard_path(output_dir, part.name, shard, num_shards)
+            path = records.shard_path(directory, part.name, shard, num_shards)
             tasks.append((part.name, part.source, own, known.of(own), path, options))
-    try:
-        with tqdm(total=sum(len(part.entries) for part in parts), desc="pictures", unit="img", file=sys.stderr) as progress:
-            for name, done in _run(tasks, options.num_workers):
+    with tqdm(total=sum(len(part.entries) for part in parts), desc="pictures", unit="img", file=sys.stderr) as progress:
+        try:
+            for name, done in workers.run(_convert_shard, tasks, options.num_workers):
                 summaries[name] += done
                 progress.update(done.balance.images.total())
-    except BaseException:
-        for task in tasks:
-            task[4].unlink(missing_ok=True)
-        raise
+        except workers.WorkerDiedError as error:
+            raise records.RecordsError(str(error)) from error
     notable = [problem for summary in summaries.values() for problem in summary.notable]
     for problem in notable[:20]:
         say(f"  {problem}")
     if len(notable) > 20:
-        say(f"  ... and {len(notable) - 20} more; all of them are in {output_dir / records.MANIFEST}")
-    return {name: summary.as_dict() for name, summary in summaries.items()}
+        say(f"  ... and {len(notable) - 20} more; all of them are in {records.MANIFEST}")
+    return {name: {**summary.as_dict(), "options": _recorded(options)} for name, summary in summaries.items()}
 
 
 @dataclasses.dataclass
@@ -185,14 +206,23 @@ class _Summary:
     balance: Balance = dataclasses.field(default_factory=Balance)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     shards: list[dict] = dataclasses.field(default_factory=list)
-    most_faces: int = 0
+    most_faces: int = 0  # to learn, of a picture
+    most_boxes: int = 0  # with those to ignore
 
     def __iadd__(self, other: "_Summary") -> "_Summary":
         self.balance += other.balance
         self.problems += other.problems
         self.shards += other.shards
         self.most_faces = max(self.most_faces, other.most_faces)
+        self.most_boxes = max(self.most_boxes, other.most_boxes)
         return self
+
+    def leave_out(self, where: str, reason: str, message: str | None, faces: int, options: Options) -> None:
+        """Counts a picture that is not written, with its faces. message: None for what need not be named."""
+        self.balance.images[reason] += 1
+        self.balance.faces[DROPPED, reason] += faces
+        if message is not None:
+            _note(Problem(where, reason, message, faces), self.problems, options)
 
     @property
     def notable(self) -> list[Problem]:
@@ -203,28 +233,10 @@ class _Summary:
         return {
             **self.balance.as_dict(),
             "max_faces_per_image": self.most_faces,
+            "max_boxes_per_image": self.most_boxes,
             "shards": sorted(self.shards, key=lambda shard: shard["file"]),
             "problems": [dataclasses.asdict(problem) for problem in self.notable],
         }
-
-
-def _run(tasks, num_workers):
-    """Yields each shard's result as it is done, on all cores. Forked workers share TensorFlow's import with the parent."""
-    import tensorflow  # noqa: F401
-
-    num_workers = min(num_workers or os.cpu_count() or 1, len(tasks))
-    if num_workers <= 1:
-        yield from (_convert_shard(*task) for task in tasks)
-        return
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_workers, mp_context=context) as pool:
-        futures = [pool.submit(_convert_shard, *task) for task in tasks]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _convert_shard(name: str, source: WiderFace, entries: list[Entry], known: _Known, path: pathlib.Path, options: Options):
@@ -240,19 +252,18 @@ def _convert_shard(name: str, source: WiderFace, entries: list[Entry], known: _K
             try:
                 encoded, info = _read_image(source, image, options.verify_images)
             except _UnusableImage as error:
-                count = len(image.boxes_xywh_px)
-                balance.images[error.reason] += 1
-                balance.faces[DROPPED, error.reason] += count
-                _note(Problem(image.where, error.reason, f"{image.name} {error}", count), summary.problems, options)
+                summary.leave_out(image.where, error.reason, f"{image.name} {error}", len(image.boxes_xywh_px), options)
                 continue
             if known.landmarks is not None:
                 image = widerface.with_landmarks(image, known.landmarks)
-            faces, outcome = _faces(image, info, known.subsets.get(image.name), options)
+            official = _official(image, source, known, summary, options)
+            faces, outcome = _faces(image, info, official, options)
             balance.faces.update(outcome)
             balance.images["written" if (faces.weights > 0).any() else "written_without_face"] += 1
             writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, widerface.ATTRIBUTES))
             written += 1
-            summary.most_faces = max(summary.most_faces, len(faces.weights))
+            summary.most_faces = max(summary.most_faces, int((faces.weights > 0).sum()))
+            summary.most_boxes = max(summary.most_boxes, len(faces.weights))
     count = records.read_back(path)
     if count != written:
         raise records.RecordsError(f"{path}: wrote {written} examples, read back {count}. Is the disk full or failing?")
@@ -278,6 +289,8 @@ def _read_image(source: WiderFace, image: FaceImage, decode: bool) -> tuple[byte
         info = jpeg.read_info(encoded)
     except FileNotFoundError as error:
         raise _UnusableImage("image_missing", "is missing") from error
+    except OSError as error:
+        raise _UnusableImage("image_unreadable", f"cannot be read: {error.strerror}") from error
     except jpeg.NotJpegError as error:
         raise _UnusableImage("image_not_jpeg", f"is {error}") from error
     except jpeg.TruncatedJpegError as error:
@@ -299,7 +312,18 @@ def _read_image(source: WiderFace, image: FaceImage, decode: bool) -> tuple[byte
     return encoded, info
 
 
-def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> tuple[records.Labels, dict]:
+def _official(image: FaceImage, source: WiderFace, known: _Known, summary: _Summary, options: Options):
+    """The official list of a picture: boxes_xywh_px [M, 4] and member [M, 3]. None without lists, which are of val only."""
+    if known.subsets is None or source.split != "val":
+        return None
+    official, member = known.subsets.get(image.name, (np.zeros((0, 4)), np.zeros((0, len(widerface.SUBSETS)), bool)))
+    if len(official) != len(image.boxes_xywh_px) and official.any() | (image.name not in known.subsets):  # zeros stand for no face
+        message = f"{len(image.boxes_xywh_px)} faces, {len(official)} in the official list, which is scored ({image.name})"
+        _note(Problem(image.where, "lists_differ", message), summary.problems, options)
+    return official, member
+
+
+def _faces(image: FaceImage, info: jpeg.JpegInfo, official, options: Options) -> tuple[records.Labels, dict]:
     """The faces of a picture as a record keeps them, and how many were written, ignored and dropped, by reason."""
     size = (info.height, info.width)
     annotated = image.boxes_xywh_px
@@ -316,18 +340,13 @@ def _faces(image: FaceImage, info: jpeg.JpegInfo, subsets, options: Options) -> 
     code[image.attributes[:, _INVALID] == 1] = 3
     code[outside] = 4
     code[no_area] = 5
-    keep = code < 4
     outcome = {_OUTCOMES[i]: int(n) for i, n in enumerate(np.bincount(code)) if n}
+    keep = np.argsort(code, kind="stable")[: int((code < 4).sum())]  # the OD API cuts at max_number_of_boxes: those to learn come first
 
     landmarks = None
     if image.landmarks_xy_px is not None:
         landmarks = image.landmarks_xy_px[keep] / np.asarray((info.width, info.height), np.float32)
-    bits = None
-    if subsets is not None:
-        official, member = subsets
-        if len(official) == len(annotated):
-            bits = member @ (1 << np.arange(len(widerface.SUBSETS)))
-        elif len(annotated) == 0:
-            bits = np.zeros(0, np.int64)
+    scored, member = (annotated, None) if official is None else official
+    bits = None if member is None else member @ (1 << np.arange(len(widerface.SUBSETS)))
     weights = (code[keep] == 0).astype(np.float32)
-    return records.Labels(normalized[keep], weights, image.attributes[keep], landmarks, annotated.astype(np.float32), bits), outcome
+    return records.Labels(normalized[keep], weights, image.attributes[keep], landmarks, scored.astype(np.float32), bits), outcome

@@ -2,14 +2,20 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
+import shutil
+import sys
 from collections.abc import Iterator
 
 import numpy as np
+from tqdm import tqdm
 
 MANIFEST = "manifest.json"
+VERIFIED = ".verified.json"  # {shard: [bytes, mtime in ns]} of those whose checksums were right
+UNFINISHED = ".unfinished"  # where a new set is made
 FORMAT = "facedet-tfrecord-1"
 CLASS_NAME, CLASS_ID = "face", 1
 
@@ -30,8 +36,8 @@ class Keys:
     KEYPOINT_VISIBILITY = "image/object/keypoint/visibility"
 
     ATTRIBUTE = "image/object/attribute/{}"  # WIDER FACE's blur, expression, ...
-    EVAL_BOXES = "image/widerface/boxes_xywh_px"  # every annotated box, flat and unchanged: what the protocol scores against
-    EVAL_SUBSETS = "image/widerface/subsets"  # a bit a subset, easy 1, medium 2, hard 4; absent without the official lists
+    EVAL_BOXES = "image/widerface/boxes_xywh_px"  # what the protocol scores against, flat: the official list's, else as annotated
+    EVAL_SUBSETS = "image/widerface/subsets"  # a bit a subset for each of them, easy 1, medium 2, hard 4; absent without the lists
 
 
 class RecordsError(Exception):
@@ -44,7 +50,7 @@ class Labels:
 
     boxes_yxyx_norm: float32 [N, 4], inside 0..1.  weights: float32 [N].  attributes: int64 [N, 6].
     landmarks_xy_norm: float32 [N, 5, 2] with NaN where absent, or None.
-    eval_boxes_xywh_px: float32 [M, 4] as annotated.  eval_subsets: int64 [M] bit masks, or None.
+    eval_boxes_xywh_px: float32 [M, 4] of the official list, else as annotated.  eval_subsets: int64 [M] bit masks, or None.
     """
 
     boxes_yxyx_norm: np.ndarray
@@ -99,36 +105,62 @@ def to_example(name: str, encoded: bytes, height: int, width: int, faces: Labels
 
 
 def read_examples(paths: list[str]) -> Iterator[tuple[str, bytes, Labels]]:
-    """(name, JPEG bytes, labels) of every example, file by file. Attributes and landmarks are left out."""
+    """(name, JPEG bytes, labels) of every example, file by file. Attributes and landmarks are left out.
+
+    Raises RecordsError with file and byte where a shard is damaged, or holds something other than the converter writes.
+    """
     import tensorflow as tf
+    from google.protobuf import message
+
+    for path in paths:
+        offset = 0
+        try:
+            for serialized in tf.data.TFRecordDataset(path).as_numpy_iterator():
+                example = _parse(serialized)
+                yield example
+                offset += len(serialized) + _FRAMING
+        except tf.errors.OpError as error:
+            raise _damaged(path, offset, error.message) from error
+        except (message.DecodeError, IndexError, ValueError) as error:
+            raise _damaged(path, offset, f"no example that the converter writes: {error}") from error
+
+
+_FRAMING = 16  # bytes around each example: its length, the length's checksum, the example's checksum
+
+
+def _damaged(path, offset: int, why: str) -> RecordsError:
+    return RecordsError(f"{path}: damaged at byte {offset:,} ({why}). Convert the data set again.")
+
+
+def _parse(serialized: bytes) -> tuple[str, bytes, Labels]:
     from tensorflow.core.example import example_pb2
 
-    for serialized in tf.data.TFRecordDataset(paths).as_numpy_iterator():
-        feature = example_pb2.Example.FromString(serialized).features.feature
-        sides = [feature[key].float_list.value for key in (Keys.YMIN, Keys.XMIN, Keys.YMAX, Keys.XMAX)]
-        annotated = np.asarray(feature[Keys.EVAL_BOXES].float_list.value, np.float32).reshape(-1, 4)
-        subsets = np.asarray(feature[Keys.EVAL_SUBSETS].int64_list.value, np.int64) if Keys.EVAL_SUBSETS in feature else None
-        weights = np.asarray(feature[Keys.WEIGHT].float_list.value, np.float32)
-        labels = Labels(np.asarray(sides, np.float32).T.reshape(-1, 4), weights, np.zeros((len(weights), 0)), None, annotated, subsets)
-        yield feature[Keys.SOURCE_ID].bytes_list.value[0].decode(), feature[Keys.ENCODED].bytes_list.value[0], labels
+    feature = example_pb2.Example.FromString(serialized).features.feature
+    sides = [feature[key].float_list.value for key in (Keys.YMIN, Keys.XMIN, Keys.YMAX, Keys.XMAX)]
+    annotated = np.asarray(feature[Keys.EVAL_BOXES].float_list.value, np.float32).reshape(-1, 4)
+    subsets = np.asarray(feature[Keys.EVAL_SUBSETS].int64_list.value, np.int64) if Keys.EVAL_SUBSETS in feature else None
+    weights = np.asarray(feature[Keys.WEIGHT].float_list.value, np.float32)
+    corners = np.asarray(sides, np.float32).T.reshape(-1, 4)
+    if len(weights) != len(corners) or (subsets is not None and len(subsets) != len(annotated)):
+        raise ValueError("its lists differ in length")
+    labels = Labels(corners, weights, np.zeros((len(weights), 0)), None, annotated, subsets)
+    return feature[Keys.SOURCE_ID].bytes_list.value[0].decode(), feature[Keys.ENCODED].bytes_list.value[0], labels
 
 
-def shard_path(output_dir: pathlib.Path, split: str, shard: int, num_shards: int) -> pathlib.Path:
-    return output_dir / f"widerface_{split}.tfrecord-{shard:05d}-of-{num_shards:05d}"
+def shard_path(directory: pathlib.Path, split: str, shard: int, num_shards: int) -> pathlib.Path:
+    return directory / f"widerface_{split}.tfrecord-{shard:05d}-of-{num_shards:05d}"
 
 
 @contextlib.contextmanager
 def shard_writer(path: pathlib.Path) -> Iterator:
-    """A tf.io.TFRecordWriter under a temporary name; the shard takes its own name when it is whole, or never."""
+    """A tf.io.TFRecordWriter. OSError where the disk takes no more."""
     import tensorflow as tf
 
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
+        with tf.io.TFRecordWriter(str(path)) as writer:
             yield writer
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
 def read_back(path: str | os.PathLike) -> int:
@@ -136,48 +168,141 @@ def read_back(path: str | os.PathLike) -> int:
     import tensorflow as tf
     from tensorflow.python.util import deprecation
 
-    count = 0
+    count = offset = 0
     try:
         with deprecation.silence():  # its successor, tf.data, cannot be used in a forked process
-            for _ in tf.compat.v1.python_io.tf_record_iterator(str(path)):
+            for serialized in tf.compat.v1.python_io.tf_record_iterator(str(path)):
                 count += 1
-    except tf.errors.DataLossError as error:
-        raise RecordsError(f"{path}: damaged after {count} examples ({error.message}). Convert the data set again.") from error
+                offset += len(serialized) + _FRAMING
+    except tf.errors.OpError as error:
+        raise _damaged(path, offset, f"after {count} whole examples; {error.message}") from error
     return count
 
 
-def remove_set(output_dir: pathlib.Path) -> None:
-    """Clears an earlier set out of the way, its manifest first, so that no reader can take old shards for new ones."""
+@contextlib.contextmanager
+def new_set(output_dir: pathlib.Path, needed_bytes: int) -> Iterator[pathlib.Path]:
+    """A folder to make a set in, manifest and all. It takes the place of the set in output_dir when the block ends, or never.
+
+    Raises RecordsError where the disk has fewer than needed_bytes free, or fails.
+    """
+    unfinished = output_dir / UNFINISHED
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)  # a killed conversion's
+        unfinished.mkdir(parents=True)
+        free = shutil.disk_usage(output_dir).free
+        if free < needed_bytes:
+            raise OSError(errno.ENOSPC, f"only {free / 1e6:,.1f} MB are free")
+        yield unfinished
+        _exchange(output_dir)
+    except OSError as error:
+        whole = "The set that is there is whole and as it was" if (output_dir / MANIFEST).is_file() else "No set is there"
+        needed = f"{output_dir}: the records take {needed_bytes / 1e6:,.1f} MB and could not be written ({error})"
+        raise RecordsError(f"{needed}. {whole}. Make room, or name another --output_dir.") from error
+    finally:
+        if (output_dir / MANIFEST).exists() or not (unfinished / MANIFEST).exists():
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _exchange(output_dir: pathlib.Path) -> None:
+    """Puts a finished new set in the old one's place. Killed in between, the next reader of the manifest goes on with it.
+
+    The old manifest goes first, so that no reader can take old shards for new ones.
+    """
+    unfinished = output_dir / UNFINISHED
+    listed = {shard["file"] for split in _load(unfinished / MANIFEST)["splits"].values() for shard in split["shards"]}
     (output_dir / MANIFEST).unlink(missing_ok=True)
-    for path in (*output_dir.glob("widerface_*.tfrecord-*"), *output_dir.glob(".widerface_*.tmp")):
-        path.unlink()
+    for path in output_dir.glob(_SHARDS):
+        if path.name not in listed:
+            path.unlink()
+    for path in unfinished.glob(_SHARDS):
+        os.replace(path, output_dir / path.name)
+    os.replace(unfinished / MANIFEST, output_dir / MANIFEST)
 
 
-def write_manifest(output_dir: pathlib.Path, manifest: dict) -> None:
-    temporary = output_dir / f".{MANIFEST}.tmp"
-    temporary.write_text(json.dumps({"format": FORMAT, **manifest}, indent=1) + "\n")
-    os.replace(temporary, output_dir / MANIFEST)
+_SHARDS = "widerface_*.tfrecord-*"
+
+
+def splits_to_keep(output_dir: pathlib.Path, replaced: set[str]) -> dict[str, dict]:
+    """What the manifest says of the splits in output_dir that are not to be replaced, by name.
+
+    Raises RecordsError where there are shards of such splits, but no manifest that vouches for them.
+    """
+    try:
+        manifest = read_manifest(output_dir)
+    except RecordsError as error:
+        others = [path for path in sorted(output_dir.glob(_SHARDS)) if path.name.split(".")[0].removeprefix("widerface_") not in replaced]
+        if others:
+            raise RecordsError(
+                f"{others[0]} is of a split that is not asked for, and cannot be kept: {error}\n"
+                "Convert all splits at once, name another --output_dir, or delete that split's files."
+            ) from error
+        return {}
+    # sets of before have one "options" for all splits
+    return {name: {"options": manifest.get("options"), **split} for name, split in manifest["splits"].items() if name not in replaced}
+
+
+def write_manifest(directory: pathlib.Path, manifest: dict) -> None:
+    _write_json(directory / MANIFEST, {"format": FORMAT, **manifest})
+
+
+def _write_json(path: pathlib.Path, value: dict) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(output_dir: str | os.PathLike) -> dict:
-    """The manifest of a finished set. RecordsError where there is none: the set is then unfinished, or no set at all."""
-    path = pathlib.Path(output_dir) / MANIFEST
-    convert = "python dataset_tools/create_widerface_tf_record.py --data_dir DIR --output_dir " + str(output_dir)
+    """The manifest of a finished set. RecordsError where there is none, the set is then unfinished or no set at all, and
+    where it is none of the converter's."""
+    directory = pathlib.Path(output_dir)
+    path = directory / MANIFEST
+    if not path.exists() and (directory / UNFINISHED / MANIFEST).is_file():
+        _exchange(directory)
+    return _load(path)
+
+
+def _load(path: pathlib.Path) -> dict:
+    convert = f"python dataset_tools/create_widerface_tf_record.py --data_dir DIR --output_dir {path.parent}"
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        wrong = _unlike_a_manifest(manifest)
     except FileNotFoundError as error:
         raise RecordsError(f"{path} is missing: the records are absent or unfinished. Make them with\n  {convert}") from error
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or a number of thousands of digits
         raise RecordsError(f"{path}: {error}. Make the records again with\n  {convert}") from error
-    if manifest.get("format") != FORMAT:
-        raise RecordsError(f"{path}: format {manifest.get('format')!r}, expected {FORMAT!r}. Make the records again with\n  {convert}")
+    if wrong:
+        raise RecordsError(f"{path}: {wrong}. Make the records again with\n  {convert}")
     return manifest
 
 
-def check_shards(paths: list[str]) -> dict:
+def _unlike_a_manifest(manifest) -> str | None:
+    """What a reader could not use, by key; None where the manifest is as the converter writes it."""
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        return f"format is {manifest.get('format') if isinstance(manifest, dict) else None!r}, expected {FORMAT!r}"
+    if not isinstance(manifest.get("splits"), dict) or not manifest["splits"]:
+        return "splits is not an object of splits"
+    for name, split in manifest["splits"].items():
+        kinds = {"shards": list, "images": dict, "faces": dict, "max_faces_per_image": int}
+        for key, kind in kinds.items():
+            if not isinstance(split, dict) or type(split.get(key)) is not kind:
+                return f"splits.{name}.{key} is missing or of another type"
+        if any(type(split["faces"].get(key)) is not int for key in ("stated", "written")):
+            return f"splits.{name}.faces has no numbers stated and written"
+        for shard in split["shards"]:
+            numbers = isinstance(shard, dict) and all(type(shard.get(key)) is int for key in ("examples", "bytes"))
+            if not numbers or not isinstance(shard.get("file"), str) or shard["file"] != pathlib.PurePath(shard["file"]).name:
+                return f"splits.{name}.shards holds {shard!r}, not a file name with its examples and bytes"
+    return None
+
+
+def check_shards(paths: list[str], remembered: bool = True) -> dict:
     """Checks the shards of one split against the manifest beside them and returns that split's part of it.
 
-    Names and sizes are compared (a full pass over the checksums is inspect_tf_record.py's). RecordsError where they differ.
+    Names and sizes are compared, and all checksums are read, with a progress bar: once a shard, for the result is kept in
+    VERIFIED beside the shards until one changes (remembered=False reads them all again). RecordsError names shard and byte.
     """
     if not paths:
         raise RecordsError("No record file matches input_path.")
@@ -185,15 +310,39 @@ def check_shards(paths: list[str]) -> dict:
     manifest = read_manifest(output_dir)
     names = {pathlib.Path(path).name for path in paths}
     for split in manifest["splits"].values():
-        stated = {shard["file"]: shard["bytes"] for shard in split["shards"]}
+        stated = {shard["file"]: shard for shard in split["shards"]}
         if not names & set(stated):
             continue
         if names != set(stated):
             differing = ", ".join(sorted(names ^ set(stated))[:3])
             raise RecordsError(f"{output_dir}: the shards do not fit {MANIFEST} (differing: {differing}). Convert the data set again.")
-        for name, size in stated.items():
-            found = (output_dir / name).stat().st_size
-            if found != size:
-                raise RecordsError(f"{output_dir / name}: {found:,} bytes, {MANIFEST} says {size:,}. Convert the data set again.")
+        for name, shard in stated.items():
+            path = output_dir / name
+            if not path.is_file():
+                raise RecordsError(f"{path} is no file. Convert the data set again.")
+            if (found := path.stat().st_size) != shard["bytes"]:
+                raise RecordsError(f"{path}: {found:,} bytes, {MANIFEST} says {shard['bytes']:,}. Convert the data set again.")
+        _verify(output_dir, stated, remembered)
         return split
     raise RecordsError(f"{output_dir / MANIFEST} knows none of {sorted(names)[:3]}. Convert the data set again.")
+
+
+def _verify(output_dir: pathlib.Path, stated: dict[str, dict], remembered: bool) -> None:
+    """Reads the checksums of the shards {name: its part of the manifest}, but for those known to be right."""
+    known: dict = {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        known = json.loads((output_dir / VERIFIED).read_text(encoding="utf-8"))
+    known = known if isinstance(known, dict) else {}
+    now = {name: [stat.st_size, stat.st_mtime_ns] for name in stated for stat in [(output_dir / name).stat()]}
+    unread = [name for name in stated if not remembered or known.get(name) != now[name]]
+    if not unread:
+        return
+    total = sum(now[name][0] for name in unread)
+    with tqdm(desc="checksums", total=total, unit="B", unit_scale=True, leave=False, file=sys.stderr) as progress:
+        for name in unread:
+            count, listed = read_back(output_dir / name), stated[name]["examples"]
+            if count != listed:
+                raise RecordsError(f"{output_dir / name}: {count} examples, {MANIFEST} says {listed}. Convert the data set again.")
+            progress.update(now[name][0])
+    with contextlib.suppress(OSError):  # a folder that cannot be written to is read again the next time
+        _write_json(output_dir / VERIFIED, {**known, **now})

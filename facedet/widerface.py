@@ -261,7 +261,7 @@ class WiderFace:
             for event in events:
                 if event.is_dir():
                     with os.scandir(event.path) as files:
-                        found.update({f"{event.name}/{file.name}": file.stat().st_size for file in files})
+                        found.update({f"{event.name}/{file.name}": file.stat().st_size for file in files if os.path.isfile(file.path)})
         return found
 
     def read(self, name: str) -> bytes:
