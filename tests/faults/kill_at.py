@@ -1,4 +1,5 @@
-"""Kills a process (SIGKILL, to itself) right before its n-th change of a file below a folder, or after so many seconds.
+"""Kills a process (SIGKILL, to itself) right before its n-th change of a file below a folder, or so
+many seconds after the first.
 
     python tests/faults/kill_at.py --under DIR (--at N | --after SECONDS) script.py [arguments]
 
@@ -19,10 +20,10 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Changes:
-    """Counts this process's changes below `folder` from now on, and of its forks; kills it before the one numbered `at` (from 1)."""
+    """Counts the process's changes below `folder` from now on; kills it before the one numbered `at` (from 1), or `after` seconds."""
 
-    def __init__(self, folder: pathlib.Path, at: int | None = None):
-        self._folder, self._at, self.count = os.path.abspath(folder), at, 0
+    def __init__(self, folder: pathlib.Path, at: int | None = None, after: float | None = None):
+        self._folder, self._at, self._after, self.count = os.path.abspath(folder), at, after, 0
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, args: tuple) -> None:
@@ -32,6 +33,10 @@ class Changes:
             self.count += 1
             if self.count == self._at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.count == 1 and self._after is not None:
+                timer = threading.Timer(self._after, os.kill, (os.getpid(), signal.SIGKILL))
+                timer.daemon = True
+                timer.start()
 
     def _is_below(self, path) -> bool:
         return not isinstance(path, str) or not os.path.isabs(path) or path.startswith(self._folder)
@@ -44,11 +49,7 @@ def main() -> None:
     parser.add_argument("--after", type=float)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
-    if args.after is not None:
-        timer = threading.Timer(args.after, os.kill, (os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
-    changes = Changes(args.under, args.at)
+    changes = Changes(args.under, args.at, args.after)
     if args.at is None and args.after is None:
         atexit.register(lambda: print(f"{changes.count} changes", file=sys.stderr))
     sys.argv = args.command

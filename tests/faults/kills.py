@@ -31,14 +31,14 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
         "full disk: converter": Attack(sizes, functools.partial(_full_converter, data, old, new)),
         "full disk: backup": Attack(st.tuples(st.booleans(), st.integers(0, 30_000)), _full_backup),
         "full disk: model card": Attack(st.tuples(st.booleans(), st.integers(0, 40_000)), _full_card),
-        "killed: trainer": Attack(_moments(60), functools.partial(_killed_trainer, data), takes_long=True),
-        "killed: export": Attack(_moments(40), functools.partial(_killed_export, data), takes_long=True),
+        "killed: trainer": Attack(_moments(25), functools.partial(_killed_trainer, data), takes_long=True),
+        "killed: export": Attack(_moments(25), functools.partial(_killed_export, data), takes_long=True),
     }
 
 
 def _moments(most: int) -> st.SearchStrategy:
     """kill_at.py's flags."""
-    seconds = st.floats(5, 40).map(lambda seconds: ("--after", f"{seconds:.1f}"))
+    seconds = st.floats(0, 30).map(lambda seconds: ("--after", f"{seconds:.1f}"))
     return st.one_of(st.integers(1, most).map(lambda at: ("--at", str(at))), seconds)
 
 
