@@ -16,12 +16,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
 from facedet import DetectorError, FaceDetector, benchmark
-from facedet.detector import resize
+from facedet.detector import read_picture, resize
 
 
 class Peer:
@@ -49,21 +48,25 @@ def main(argv=None) -> int:
     parser.add_argument("--peers", nargs="+", default=["zineos_blaze320@320"], metavar="NAME@SIZE", help="default: %(default)s")
     parser.add_argument("--output", metavar="FILE", help="the same as JSON")
     args = parser.parse_args(argv)
+    if args.rounds < 1:
+        parser.error(f"--rounds {args.rounds}: at least 1 is needed")
     images = [np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)]
     rows = []
     try:
         if args.images:
-            images = [resize(np.asarray(Image.open(path).convert("RGB")), 240, 320) for path in args.images]
+            images = [resize(read_picture(path), 240, 320) for path in args.images]
         detectors, facts = {}, {}
         for threads in args.threads:
             for path in args.tflite:
-                name = f"{pathlib.Path(path).stem}, {threads} thread{'s' * (threads > 1)}"
+                stem = pathlib.Path(path).stem
+                shown = path if sum(pathlib.Path(other).stem == stem for other in args.tflite) > 1 else stem
+                name = f"{shown}, {threads} thread{'s' * (threads > 1)}"
                 detectors[name] = FaceDetector(path, num_threads=threads)
                 facts[name] = {"file": path, "threads": threads, "bytes": os.path.getsize(path)}
                 facts[name]["memory_bytes"] = benchmark.memory_bytes(path, threads)
         for name in args.peers if args.peers_dir else []:
             detectors[name], facts[name] = Peer(args.peers_dir, name), {}
-    except (DetectorError, OSError) as error:
+    except DetectorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     with tqdm(total=args.rounds + 1, desc="rounds") as bar:

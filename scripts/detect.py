@@ -2,21 +2,26 @@
 """Finds faces in pictures, folders of pictures and video files: draws boxes and writes what was found as JSON beside.
 
 python scripts/detect.py --tflite FILE --output_dir found picture.jpg folder film.mp4
+
+What cannot be read is named, and the rest goes on; the exit code is then 1. Of two files of one name the second is found as NAME-2.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from facedet import DetectorError, FaceDetector, Faces, drawing
+from facedet.detector import read_picture
 
+FOUND = ".found"  # before the suffix of what is written: such files are left out where a folder is walked through
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".y4m"}
 
@@ -35,49 +40,71 @@ def main(argv=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     output_dir, failed = pathlib.Path(args.output_dir), 0
-    output_dir.mkdir(parents=True, exist_ok=True)
     for path, relative in tqdm(_files(args.inputs), unit="file"):
         target = output_dir / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix.lower() in VIDEOS:
                 _video(detector, path, target)
             else:
-                with Image.open(path) as picture:
-                    image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-                faces = detector.detect(image)
-                drawn = drawing.draw_boxes(image, faces.boxes, scores=faces.scores, landmarks=faces.landmarks)
-                Image.fromarray(drawn).save(target.with_name(target.name + ".found.png"))
-                _write_json(target, {"file": str(path), "width": image.shape[1], "height": image.shape[0], **_as_dict(faces)})
-                tqdm.write(f"{path}: {len(faces)} faces")
-        except (OSError, UnidentifiedImageError, DetectorError) as error:
+                _picture(detector, path, target)
+        except (DetectorError, VideoError, OSError) as error:  # OSError: of what is written
             failed += 1
             tqdm.write(f"error: {path}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
+class VideoError(Exception):
+    """A video that cannot be read or written."""
+
+
 def _files(inputs) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """(file, where it goes below the output folder) of the pictures and videos named, folders walked through."""
-    files = []
+    """(file, where it goes below the output folder, no two to one place) of what is named, each once, folders walked through."""
+    files = {}
     for given in map(pathlib.Path, inputs):
         if given.is_dir():
-            found = [p for p in sorted(given.rglob("*")) if p.suffix.lower() in PICTURES | VIDEOS]
-            files += [(path, path.relative_to(given)) for path in found]
+            found = [p for p in sorted(given.rglob("*")) if p.suffix.lower() in PICTURES | VIDEOS and not p.is_dir()]
+            found = [(p, p.relative_to(given)) for p in found if not p.stem.endswith(FOUND)]
         else:
-            files.append((given, pathlib.Path(given.name)))
-    return files
+            found = [(given, pathlib.Path(given.name))]
+        for path, relative in found:
+            files.setdefault(pathlib.Path(os.path.abspath(path)), (path, relative))
+    taken, placed = set(), []
+    for path, relative in files.values():
+        place, number = relative, 1
+        while place in taken:
+            number += 1
+            place = relative.with_stem(f"{relative.stem}-{number}")
+        taken.add(place)
+        placed.append((path, place))
+    return placed
+
+
+def _picture(detector: FaceDetector, path: pathlib.Path, target: pathlib.Path) -> None:
+    image = read_picture(path)
+    faces = detector.detect(image)
+    drawn = drawing.draw_boxes(image, faces.boxes, scores=faces.scores, landmarks=faces.landmarks)
+    Image.fromarray(drawn).save(target.with_name(f"{target.name}{FOUND}.png"))
+    _write_json(target, {"file": str(path), "width": image.shape[1], "height": image.shape[0], **_as_dict(faces)})
+    tqdm.write(f"{path}: {len(faces)} faces")
 
 
 def _video(detector: FaceDetector, path: pathlib.Path, target: pathlib.Path) -> None:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        raise VideoError("videos need OpenCV: pip install opencv-python-headless") from error
+    if not path.is_file():  # a pipe would be waited on for ever
+        raise VideoError("it is no file")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        raise OSError("no video that OpenCV can read")
+        raise VideoError("no video that OpenCV can read")
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    film = target.with_name(target.name + ".found.mp4")
+    film = target.with_name(f"{target.name}{FOUND}.mp4")
     writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"mp4v"), rate, (width, height))
+    if not writer.isOpened():
+        raise VideoError(f"OpenCV cannot write {film}")
     frames = []
     with tqdm(total=int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), desc=path.name, unit="frame", leave=False) as progress:
         while True:
@@ -94,7 +121,7 @@ def _video(detector: FaceDetector, path: pathlib.Path, target: pathlib.Path) -> 
     writer.release()
     if not frames:
         film.unlink(missing_ok=True)
-        raise OSError("holds no frame that OpenCV can decode")
+        raise VideoError("it holds no frame that OpenCV can decode")
     _write_json(target, {"file": str(path), "width": width, "height": height, "frames_per_second": rate, "frames": frames})
     tqdm.write(f"{path}: {len(frames)} frames, {sum(len(frame['scores']) for frame in frames)} faces")
 

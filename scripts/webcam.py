@@ -43,11 +43,11 @@ def main(argv=None) -> int:
         detector = FaceDetector(args.tflite, args.score_threshold, args.num_threads)
         source = Source(args.source)
         window = None if args.headless else Window(source.width, source.height)
-    except (DetectorError, OSError) as error:
+        clip = Clip(args.output, source.rate) if args.output else None
+    except (DetectorError, WebcamError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    clip = Clip(args.output, source.rate) if args.output else None
-    meter, count, faces_seen = Meter(), 0, 0
+    meter, count, faces_seen, code = Meter(), 0, 0, 0
     try:
         while not args.frames or count < args.frames:
             image = source.read()
@@ -73,6 +73,9 @@ def main(argv=None) -> int:
                         clip = Clip(time.strftime("facedet-%Y%m%d-%H%M%S.mp4"), source.rate)
     except KeyboardInterrupt:
         pass
+    except (DetectorError, WebcamError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
     finally:
         source.close()
         if window:
@@ -85,20 +88,24 @@ def main(argv=None) -> int:
     print(
         f"{count} frames, {faces_seen} faces; detection {meter.median_ms:.1f} ms at the median, {meter.frames_per_second:.1f} frames/s at the end."
     )
-    return 0
+    return code
+
+
+class WebcamError(Exception):
+    """A source, a window or a clip that cannot be opened; the message says what would do."""
 
 
 class Source:
-    """Frames of a camera, a film or a stream, RGB uint8 [H, W, 3]. Raises OSError where there are none."""
+    """Frames of a camera, a film or a stream, RGB uint8 [H, W, 3]. Raises WebcamError where there are none."""
 
     def __init__(self, source: str):
         self._live = source.isdigit() or "://" in source
         if not self._live and not pathlib.Path(source).is_file():
-            raise OSError(f"--source {source}: no such film. A camera is a number, a stream begins with its protocol, such as rtsp://.")
+            raise WebcamError(f"--source {source}: no such film. A camera is a number, a stream begins with its protocol, such as rtsp://.")
         self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
         if not self._capture.isOpened():
             way_out = "Is it plugged in, free, and allowed? Others are 1, 2 ..." if source.isdigit() else "Can OpenCV read it?"
-            raise OSError(f"--source {source} cannot be opened. {way_out}")
+            raise WebcamError(f"--source {source} cannot be opened. {way_out}")
         self.width, self.height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or CLIP_RATE
         self._newest, self._ended, self._changed = None, False, threading.Condition()
@@ -155,31 +162,36 @@ class Meter:
 
 
 class Clip:
-    """An .mp4 under a temporary name until it is closed."""
+    """An .mp4 under a temporary name until it is closed. Raises WebcamError where it cannot be written."""
 
     def __init__(self, path: str, rate: float):
         self.path, self._rate, self._writer, self._frames = pathlib.Path(path), rate, None, 0
         self._temporary = self.path.with_name(f".{self.path.stem}.tmp.mp4")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WebcamError(f"--output {path}: its folder cannot be made: {error.strerror}.") from error
+        if self.path.is_dir():
+            raise WebcamError(f"--output {path} is a folder; name a file in it, such as {self.path / 'clip.mp4'}.")
 
     def write(self, image: np.ndarray) -> None:
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter_fourcc(*"mp4v"), self._rate, image.shape[1::-1])
+            if not self._writer.isOpened():
+                raise WebcamError(f"OpenCV cannot write {self.path}.")
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
     def close(self) -> str:
-        if self._writer is None:
+        if not self._frames:
             return f"No frame came: {self.path} was not written."
         self._writer.release()
-        if not self._temporary.is_file():
-            return f"error: OpenCV could not write {self.path}."
         self._temporary.replace(self.path)
         return f"{self._frames} frames are in {self.path}."
 
 
 class Window:
-    """A window of the picture's size that tells of keys. Raises OSError where there is no screen."""
+    """A window of the picture's size that tells of keys. Raises WebcamError where there is no screen."""
 
     def __init__(self, width: int, height: int):
         import os
@@ -192,7 +204,7 @@ class Window:
             pygame.display.init()
             self._screen = pygame.display.set_mode((width, height), pygame.RESIZABLE)
         except pygame.error as error:
-            raise OSError(f"no window can be opened ({error}): without a screen, add --headless --output clip.mp4.") from error
+            raise WebcamError(f"no window can be opened ({error}): without a screen, add --headless --output clip.mp4.") from error
         pygame.display.set_caption("facedet")
 
     def show(self, image: np.ndarray) -> str | None:

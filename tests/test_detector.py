@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -99,12 +101,14 @@ assert len(faces) == 1 and "tensorflow" not in sys.modules
 
 
 def bad_pictures() -> dict[str, bytes]:
-    """{name: content}: a cut one, one of no pixels' data, one whose text unpacks to more than Pillow takes."""
+    """{name: content}: no picture, a cut one, one whose text unpacks to more than Pillow takes, one that says it has 10^10 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     text, cut, bomb = PngImagePlugin.PngInfo(), io.BytesIO(), io.BytesIO()
     text.add_text("comment", "a" * 2**22, zip=True)
     Image.new("RGB", (40, 30)).save(bomb, "png", pnginfo=text)
     Image.effect_noise((200, 200), 50).save(cut, "jpeg")
-    return {"text.png": bomb.getvalue(), "cut.jpg": cut.getvalue()[:900], "none.jpg": b"no picture", "empty.png": b""}
+    return {"text.png": bomb.getvalue(), "cut.jpg": cut.getvalue()[:900], "none.jpg": b"no picture", "empty.png": b"", "huge.png": huge}
 
 
 def with_details(tmp_path, text) -> str:
@@ -187,12 +191,8 @@ def test_pictures_stand_upright(tmp_path):
     assert read_picture(tmp_path / "turned.jpg").shape == (40, 20, 3)
 
 
-def test_pictures_that_cannot_be_decoded_are_named(tmp_path, monkeypatch):
+def test_pictures_that_cannot_be_decoded_are_named(tmp_path):
     for name, content in bad_pictures().items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DetectorError, match=f"{name} cannot be read as a picture"):
             read_picture(tmp_path / name)
-    Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(DetectorError, match="decompression bomb"):
-        read_picture(tmp_path / "large.png")

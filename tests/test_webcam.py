@@ -96,3 +96,10 @@ def test_a_long_film_is_measured_in_bounded_memory():
         meter.add(number / 1e6)
     assert sum(len(kept) for kept in (meter._seconds, meter._at)) < 11_000
     assert meter.latency_ms == pytest.approx(24.985, abs=0.01) and meter.median_ms == pytest.approx(20, abs=0.01)
+
+
+def test_a_clip_that_cannot_be_written_is_a_sentence(film, tmp_path):
+    (tmp_path / "file").write_text("")
+    for output, message in ((tmp_path / "file" / "clip.mp4", "its folder cannot be made"), (tmp_path, "is a folder")):
+        said = run("scripts/webcam.py", "--source", film, "--headless", "--frames", "2", "--output", output, code=1)
+        assert message in said and "Traceback" not in said

@@ -1,0 +1,81 @@
+"""scripts/detect.py on folders as they come: equal names, its own output, damaged pictures, pipes and dangling links among them."""
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pytest
+from conftest import ROOT, SHIPPED, run
+from PIL import Image
+from test_detector import bad_pictures
+
+TFLITE = SHIPPED / f"{SHIPPED.name}_int8.tflite"
+_spec = importlib.util.spec_from_file_location("detect", ROOT / "scripts" / "detect.py")
+detect = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(detect)
+
+
+@pytest.fixture(scope="module")
+def face():
+    from skimage import data
+
+    return Image.fromarray(data.astronaut())
+
+
+def found(path) -> list:
+    return json.loads(path.read_text())["scores"]
+
+
+def test_two_inputs_of_one_name_keep_both(face, tmp_path):
+    for name, picture in (("a", face), ("b", Image.new("RGB", face.size))):
+        (tmp_path / name).mkdir()
+        picture.save(tmp_path / name / "1.png")
+        picture.save(tmp_path / name / "2.png")
+    inputs = [tmp_path / "a", tmp_path / "b" / "1.png", tmp_path / "b", tmp_path / "a" / "1.png"]  # two of them twice
+    assert detect.main([*map(str, inputs), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")]) == 0
+    names = ["1-2.png", "1.png", "2-2.png", "2.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(n + end for n in names for end in (".found.png", ".json"))
+    assert [len(found(tmp_path / "out" / f"{name}.json")) for name in names] == [0, 1, 0, 1]
+
+
+def test_its_own_output_is_not_searched(face, tmp_path):
+    face.save(tmp_path / "face.png")
+    for output in (tmp_path, tmp_path / "found", tmp_path / "found"):  # a second and a third time
+        assert detect.main([str(tmp_path), "--tflite", str(TFLITE), "--output_dir", str(output)]) == 0
+    assert sorted(p.name for p in tmp_path.rglob("*.json")) == ["face.png.json"] * 2
+
+
+def test_one_bad_picture_is_named_and_the_rest_goes_on(face, tmp_path):
+    for name, content in bad_pictures().items():
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "film.mp4").write_bytes(b"no film")
+    (tmp_path / "folder.jpg").mkdir()
+    face.save(tmp_path / "zz.png")
+    said = run("scripts/detect.py", tmp_path, "--tflite", TFLITE, "--output_dir", tmp_path / "out", code=1)
+    for name in (*bad_pictures(), "pipe.jpg", "pipe.mp4", "dangling.jpg", "film.mp4"):
+        assert f"error: {tmp_path / name}: " in said, said
+    assert "Traceback" not in said and "folder.jpg" not in said
+    assert [p.name for p in (tmp_path / "out").glob("*.json")] == ["zz.png.json"] and len(found(tmp_path / "out" / "zz.png.json")) == 1
+
+
+def test_grey_of_16_bits_is_searched(face, tmp_path):
+    Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    assert detect.main([str(tmp_path / "grey.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")]) == 0
+    assert len(found(tmp_path / "out" / "grey.png.json")) == 1
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_sentence(face, tmp_path):
+    face.save(tmp_path / "face.png")
+    said = run("scripts/detect.py", tmp_path / "face.png", "--tflite", TFLITE, "--output_dir", tmp_path / "face.png", code=1)
+    assert "error: " in said and "Traceback" not in said
+
+
+def test_a_bug_shows_as_one(face, tmp_path, monkeypatch):
+    face.save(tmp_path / "face.png")
+    monkeypatch.setattr(detect.drawing, "draw_boxes", lambda *_, **__: int("no number"))
+    with pytest.raises(ValueError, match="no number"):
+        detect.main([str(tmp_path / "face.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")])
