@@ -295,6 +295,8 @@ def _read_image(source: WiderFace, image: FaceImage, decode: bool) -> tuple[byte
         raise _UnusableImage("image_not_jpeg", f"is {error}") from error
     except jpeg.TruncatedJpegError as error:
         raise _UnusableImage("image_truncated", str(error)) from error
+    except jpeg.DamagedJpegError as error:
+        raise _UnusableImage("image_damaged", str(error)) from error
     if info.orientation != 1:
         # The annotation does not say which way up its author saw the picture.
         message = f"has EXIF orientation {info.orientation}: save it upright, without the tag"
