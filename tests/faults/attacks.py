@@ -205,6 +205,17 @@ def _conversion(source: pathlib.Path, files, old: pathlib.Path, case, folder: pa
     notes = [problem for split in manifest["splits"].values() for problem in split["problems"]]
     if name.suffix == ".jpg" and notes:
         raise Refused(notes[0]["message"])
+    if name.suffix == ".jpg":
+        _require_decoded(changed)
+
+
+def _require_decoded(encoded: bytes) -> None:
+    import tensorflow as tf
+
+    try:
+        tf.io.decode_jpeg(encoded, channels=3)
+    except tf.errors.InvalidArgumentError as error:
+        raise Silent(f"a picture was written that TensorFlow cannot decode: {error.message}") from error
 
 
 def _config(case, folder) -> None:
