@@ -103,6 +103,7 @@ def png() -> bytes:
         (png(), "image_not_jpeg"),
         (b"<html>quota", "image_not_jpeg"),
         (rotated(), "image_exif_rotated"),
+        (picture().replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"), "image_damaged"),  # 12 bits a sample
     ],
 )
 def test_bad_pictures_are_named_and_the_rest_is_written(tmp_path, data, reason):
@@ -117,12 +118,13 @@ def test_bad_pictures_are_named_and_the_rest_is_written(tmp_path, data, reason):
     assert not list((tmp_path / "strict").iterdir())
 
 
-def test_verify_images_decodes_what_headers_cannot_tell(tmp_path):
+def test_verify_images_decodes_what_headers_cannot_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion.jpeg, "read_info", lambda data: conversion.jpeg.JpegInfo(300, 400, 1))  # takes every header for good
     data = bytearray(picture(400, 300))
     middle = len(data) // 2
-    data[middle : middle + 400] = b"\xff\xd8" * 200  # whole by its markers, not by its pixels
+    data[middle : middle + 400] = b"\xff\xd8" * 200
     rows = [f"10 10 20 30 {PLAIN}"]
-    source = dataset(tmp_path / "in", {"e/good.jpg": (picture(), rows), "e/bad.jpg": (bytes(data), rows)})
+    source = dataset(tmp_path / "in", {"e/good.jpg": (picture(400, 300), rows), "e/bad.jpg": (bytes(data), rows)})
     assert convert(source, tmp_path / "quick")["images"] == {"written": 2}
     split = convert(source, tmp_path / "out", verify_images=True)
     assert split["images"] == {"written": 1, "image_undecodable": 1} and adds_up(split)
