@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from facedet import FaceDetector, boxes, detector
+from facedet import DetectorError, FaceDetector, boxes, detector
 
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
@@ -50,15 +50,24 @@ def main(argv=None) -> int:
     parser.add_argument("--images", nargs="+", required=True)
     parser.add_argument("--venv", default=".venv-mediapipe")
     args = parser.parse_args(argv)
-    python = pathlib.Path(args.venv).resolve() / "bin" / "python"
+    try:
+        return check(args.tflite, args.images, args.venv)
+    except DetectorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def check(paths: list[str], image_paths: list[str], environment: str) -> int:
+    """Prints the table; 1 where a file fails. Raises DetectorError."""
+    images = [detector.read_picture(path) for path in image_paths]
+    python = pathlib.Path(environment).absolute() / "bin" / "python"
     if not python.exists():
-        venv.create(args.venv, with_pip=True)
+        venv.create(environment, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    files = [str(pathlib.Path(path).resolve()) for path in args.tflite]
+    files = [str(pathlib.Path(path).resolve()) for path in paths]
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as directory:
         pictures = {}  # {file: {name: picture stretched to its input}}
-        images = [np.asarray(Image.open(path).convert("RGB")) for path in args.images]
         for path in files:
             opened = FaceDetector(path)
             height, width = opened.input_height, opened.input_width

@@ -42,7 +42,7 @@ def main(argv=None) -> int:
         parser.error("--checkpoint_dir needs --pipeline_config_path")
     try:
         source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
-        detectors = _detectors(args)
+        detectors, own_limits = _detectors(args)
     except (widerface.WiderFaceError, DetectorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -66,7 +66,7 @@ def main(argv=None) -> int:
     some = next(iter(detectors.values()))
     used = (
         f"WIDER FACE protocol: {len(truth):,} val pictures, each stretched to {some.input_width}x{some.input_height}, one scale, no flip; "
-        f"scores from {args.score_threshold}; IoU 0.5; NMS and cap are the detector's own."
+        f"scores from {_least_scores(args.score_threshold, own_limits)}; IoU 0.5; NMS and cap are the detector's own."
     )
     print(f"\n{used}")
     if args.output_dir:
@@ -77,19 +77,29 @@ def main(argv=None) -> int:
     return 0
 
 
-def _detectors(args) -> dict:
-    """{label: detector}; TensorFlow is imported for a checkpoint only."""
+def _detectors(args) -> tuple[dict, dict[str, float]]:
+    """{label: detector} and {label: least score that it gives at all}; TensorFlow is imported for a checkpoint only."""
     if args.tflite:
-        return {pathlib.Path(path).stem: FaceDetector(path, args.score_threshold, args.num_threads) for path in args.tflite}
-    from facedet import checkpoints, pipeline_config
+        detectors = {pathlib.Path(path).stem: FaceDetector(path, args.score_threshold, args.num_threads) for path in args.tflite}
+        return detectors, {label: detector.details["score_threshold"] for label, detector in detectors.items()}
+    from facedet import checkpoints, pipeline_config, quantization
     from facedet.checkpoint_detector import CheckpointDetector
 
     try:
         config = pipeline_config.read(args.pipeline_config_path)
         detector = CheckpointDetector.from_checkpoint(config, args.checkpoint_dir, args.score_threshold)
-    except (pipeline_config.ConfigError, checkpoints.CheckpointError, ValueError) as error:
+    except (pipeline_config.ConfigError, checkpoints.CheckpointError, quantization.NotQuantizableError) as error:
         raise DetectorError(str(error)) from error
-    return {f"checkpoint_{detector.step}": detector}
+    label = f"checkpoint_{detector.step}"
+    return {label: detector}, {label: config.model.ssd.post_processing.batch_non_max_suppression.score_threshold}
+
+
+def _least_scores(asked: float, own_limits: dict[str, float]) -> str:
+    """'0.05', or '0.02 (one), 0.05 (other)' where the detectors' own limits are not the same."""
+    least = {label: f"{max(asked, limit):.6g}" for label, limit in own_limits.items()}
+    if len(set(least.values())) == 1:
+        return next(iter(least.values()))
+    return ", ".join(f"{score} ({label})" for label, score in least.items())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ out) and of the raw files, recall of the int8 file on turned pictures, latency o
 """
 
 import argparse
-import json
 import pathlib
+import re
 import sys
 import time
 
@@ -35,18 +35,25 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     folder, begin = pathlib.Path(args.export_dir), time.perf_counter()
     try:
-        card = json.loads((folder / "model_card.json").read_text())
+        card = model_card.read(folder)
         source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
         detectors = {
             f["kind"]: FaceDetector(folder / f["file"], protocol.LEAST_SCORE) for f in card["files"] if (folder / f["file"]).is_file()
         }
         by_default = FaceDetector(folder / f"{card['name']}_int8.tflite", ROTATION_SCORE)
-    except (widerface.WiderFaceError, DetectorError, OSError) as error:
+    except (widerface.WiderFaceError, DetectorError, model_card.CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     names = sorted(truth)
     if args.limit:
         names = names[:: max(1, len(names) // args.limit)][: args.limit]
+    if len(names) < (earlier := _pictures_measured(card)):
+        print(
+            f"error: the card in {folder} holds figures of {earlier:,} pictures; those of "
+            f"{len(names):,} do not replace them. Leave out --limit, or measure a copy of the folder.",
+            file=sys.stderr,
+        )
+        return 1
     truth = {name: truth[name] for name in names}
 
     found = {kind: {} for kind in detectors}
@@ -72,6 +79,7 @@ def main(argv=None) -> int:
     card["measured"] = {
         "protocol": f"WIDER FACE protocol on {len(truth):,} of its 3,226 val pictures, each stretched to the input, one scale, no flip; "
         f"scores from {max(protocol.LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
+        "pictures": len(truth),
         "accuracy": accuracy,
         "rotation_score": ROTATION_SCORE,
         "recall_by_rotation": {subset: {f"{angle:g}": value for angle, value in row.items()} for subset, row in turned.items()},
@@ -81,9 +89,22 @@ def main(argv=None) -> int:
         "command": run_record.this_command(),
         "minutes": round((time.perf_counter() - begin) / 60, 1),
     }
-    model_card.write(card, folder)
+    try:
+        model_card.write(card, folder)
+    except OSError as error:
+        print(f"error: {error}; the card in {folder} is as it was.", file=sys.stderr)
+        return 1
     print((folder / "model_card.md").read_text())
     return 0
+
+
+def _pictures_measured(card: dict) -> int:
+    """Of the card's figures; an older card says it in words only."""
+    measured = card.get("measured") or {"pictures": 0}
+    if "pictures" in measured:
+        return measured["pictures"]
+    stated = re.search(r"on ([\d,]+) of", measured["protocol"])
+    return int(stated[1].replace(",", "")) if stated else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from facedet.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
 from facedet.evaluation.report import height_range
 from facedet.widerface import SUBSETS
 
+JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
 HARDWARE = {
     "int8": "CPU of a phone or board, NPU",
     "int8_raw": "CPU or NPU of a client that does its own NMS",
@@ -34,6 +35,10 @@ LICENCE = (
 )
 
 
+class CardError(Exception):
+    """A model card that cannot be read; the message names it and the way out."""
+
+
 def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
     data = path.read_bytes()
     kind = precision if with_nms else precision + "_raw"
@@ -42,9 +47,24 @@ def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
     return {**entry, "input": "uint8" if precision == "int8" else "float32", "outputs": list(names), "hardware": HARDWARE[kind]}
 
 
+def read(folder: pathlib.Path) -> dict:
+    """The card of an export's folder. Raises CardError."""
+    path = folder / JSON_FILE
+    try:
+        card = json.loads(path.read_text())
+    except OSError as error:
+        raise CardError(f"{path} cannot be read ({error.strerror}): name the folder of an export.") from error
+    except ValueError as error:
+        raise CardError(f"{path} is damaged ({error}): export again.") from error
+    missing = [key for key in ("name", "files", "score_threshold") if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise CardError(f"{path} holds no {', '.join(missing)}: export again.")
+    return card
+
+
 def write(card: dict, folder: pathlib.Path) -> None:
     """Both forms of the card, model_card.json and model_card.md. OSError leaves an earlier card as it was."""
-    forms = {folder / "model_card.json": json.dumps(card, indent=1) + "\n", folder / "model_card.md": markdown(card)}
+    forms = {folder / JSON_FILE: json.dumps(card, indent=1) + "\n", folder / MARKDOWN_FILE: markdown(card)}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".card.") as written:
         for path, text in forms.items():
             (pathlib.Path(written) / path.name).write_text(text)

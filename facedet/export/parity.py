@@ -90,6 +90,11 @@ def check(rows: list[dict], precisions: dict[str, str]) -> None:
             continue
         limits = LIMITS[precisions[row["name"]]]
         expected = row["matched"] + row["unmatched"]
+        if not expected:  # equal because there is nothing: no file was compared
+            faults.append(
+                f"{row['name']}: {row['reference']} finds no face with a score of {MATCHED_SCORE} or more in these pictures, so that "
+                "nothing can be compared; train on, or take more pictures (--parity_images)"
+            )
         for subset in SUBSETS:
             lost = row["lost"][subset]
             # On a few pictures one face near a threshold is more than the limit: it is allowed beside it.
