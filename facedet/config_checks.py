@@ -26,12 +26,15 @@ ABOVE_ZERO = (
     "exponential_decay_learning_rate.decay_steps", "cosine_decay_learning_rate.total_steps", "schedule.step",
     "train_config.max_number_of_boxes", "[facedet.training] anchors_per_face",
 )  # fmt: skip
+LARGEST = 1e6  # no fraction, rate, scale or size is beyond it
 # Numbers that may be at most this.
 AT_MOST = {
     "batch_non_max_suppression.iou_threshold": 1, "batch_non_max_suppression.score_threshold": 1, "argmax_matcher.matched_threshold": 1,
     "random_crop_image.min_object_covered": 1, "random_crop_image.max_area": 1, "random_crop_image.overlap_thresh": 1,
     "random_crop_image.random_coef": 1, "batch_norm.decay": 1, "optimizer.moving_average_decay": 1, "weighted_sigmoid_focal.alpha": 1,
-    "probability": 1,
+    "probability": 1, "train_config.batch_size": 4096, "fixed_shape_resizer.height": 4096, "fixed_shape_resizer.width": 4096,
+    "feature_extractor.depth_multiplier": 8, "fpn.additional_layer_depth": 4096, "convolutional_box_predictor.kernel_size": 15,
+    "[facedet.training] anchors_per_face": 100,
 }  # fmt: skip
 # All other numbers are 0 at least, but these.
 ANY_SIGN = ("class_prediction_bias_init", "initializer.mean", "frame_index", "height_offset", "width_offset", "min_delta")
@@ -148,8 +151,10 @@ def _check_value(name: str, key: str, value) -> None:
         refuse("a number above 0 is wanted")
     if value < 0 and not of(ANY_SIGN):
         refuse("0 or more is wanted")
-    if (entry := of(AT_MOST)) and value > AT_MOST[entry]:
-        refuse(f"at most {AT_MOST[entry]} is wanted")
+    entry = of(AT_MOST)
+    most = AT_MOST[entry] if entry else LARGEST if isinstance(value, float) else value
+    if value > most:
+        refuse(f"at most {most:g} is wanted")
 
 
 def _written(value) -> str:

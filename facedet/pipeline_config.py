@@ -60,6 +60,8 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
     if num_steps is not None:
         _move_steps(config, rate, num_steps, name)
     if batch_size is not None:
+        if batch_size < 1:
+            raise ConfigError(f"{name}: batch_size: {batch_size}: 1 at least is wanted.")
         train.batch_size = batch_size
     if learning_rate is not None:
         if rate is None or not rate.HasField("cosine_decay_learning_rate"):
@@ -76,6 +78,7 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
     return config
 
 
+MOST_STEPS = 10**9
 # The keys of each kind of schedule that count steps; those of a manual one stand in its entries.
 _COUNTED = {
     "cosine_decay_learning_rate": ("total_steps", "warmup_steps", "hold_base_rate_steps"),
@@ -85,8 +88,8 @@ _COUNTED = {
 
 def _move_steps(config, rate, num_steps: int, name: str) -> None:
     """num_steps in place of the config's, and all that counts steps in proportion."""
-    if num_steps < 1:
-        raise ConfigError(f"{name}: num_steps: {num_steps}: 1 at least is wanted.")
+    if not 1 <= num_steps <= MOST_STEPS:
+        raise ConfigError(f"{name}: num_steps: {num_steps}: 1 to {MOST_STEPS:,} are wanted.")
     kind = rate.WhichOneof("learning_rate") if rate is not None else None
     schedule = getattr(rate, kind) if kind else None
     counted = [(schedule, key) for key in _COUNTED.get(kind, ()) if schedule.HasField(key)]
@@ -102,7 +105,8 @@ def _move_steps(config, rate, num_steps: int, name: str) -> None:
         )
     config.train_config.num_steps = num_steps
     for message, key in counted:
-        setattr(message, key, max(getattr(message, key) * num_steps // before, int(key == "decay_steps")))  # it divides
+        least = int(key == "decay_steps")  # it divides
+        setattr(message, key, min(max(getattr(message, key) * num_steps // before, least), MOST_STEPS))
     last = 0
     for entry in entries:  # however few the steps are, the rates keep their order
         entry.step = last = max(entry.step, last + 1)

@@ -41,6 +41,8 @@ def refused(*changes: tuple[str, str], text: str = TEXT) -> str:
         ("learning_rate_base: 0.0015", "learning_rate_base: nan", "cosine_decay_learning_rate.learning_rate_base: nan"),
         ("base_sizes: [", "base_sizes: [-3.0, ", "anchor_grid[0].base_sizes[0]: -3"),
         ("base_sizes: [", "base_sizes: [3.0, ", "model.ssd.anchor_generator: "),
+        ("y_scale: 10", "y_scale: 1e20", "faster_rcnn_box_coder.y_scale: 1e+20"),
+        (EXTRACTOR, EXTRACTOR + " depth_multiplier: 1e3", "feature_extractor.depth_multiplier: 1000"),
         ("num_classes: 1", "num_classes: 0", "model.ssd.num_classes: 0"),
         ("height: 224 width: 224", "height: 224 width: 0", "fixed_shape_resizer.width: 0"),
         ("total_steps: 4000", "total_steps: 3000", "total_steps: 3000 is below train_config.num_steps: 4000"),
@@ -76,15 +78,12 @@ def test_a_stock_config_may_say_what_changes_nothing():
     pipeline_config.parse(TEXT.replace("iou_threshold: 0.5", "iou_threshold: 0.5 soft_nms_sigma: 0.0"))
 
 
-def test_a_freeze_pattern_that_matches_nothing_is_refused_beside_one_that_does():
+def test_a_freeze_pattern_that_matches_nothing_is_refused_beside_one_that_does(quick_config, tmp_path):
     from facedet import training
-    from facedet.od_api import detection_model
 
-    text = TEXT.replace("height: 224 width: 224", "height: 96 width: 96")
-    config = pipeline_config.parse(text.replace("batch_size: 16", 'batch_size: 16 freeze_variables: ["Conv1", "FeatureExtractor/Conv"]'))
-    network = detection_model.build(config, is_training=True).network
+    text = quick_config.read_text().replace("batch_size: 4", 'batch_size: 4 freeze_variables: ["Conv1", "FeatureExtractor/Conv"]')
     with pytest.raises(pipeline_config.ConfigError, match="freeze_variables: FeatureExtractor/Conv: matches no"):
-        training._freeze(network, config.train_config, say=print)
+        training.Trainer(pipeline_config.parse(text), str(tmp_path / "model"), say=lambda text: None)
     assert "freeze_variables: '(Conv'" in refused(("batch_size: 16", 'batch_size: 16 freeze_variables: "(Conv"'))
 
 
@@ -143,6 +142,9 @@ def test_without_num_steps_there_is_no_proportion(tmp_path):
     command = ["scripts/adapt_config.py", "--pipeline_config_path", tmp_path / "my.config", "--output", tmp_path / "out.config"]
     said = run(*command, "--num_steps", "100", code=1)
     assert said.startswith("error: ") and "num_steps is not stated" in said and not (tmp_path / "out.config").exists()
+    for wrong in ({"batch_size": -1}, {"num_steps": 0}, {"num_steps": 2**70}):
+        with pytest.raises(pipeline_config.ConfigError, match=next(iter(wrong))):
+            pipeline_config.adapt(pipeline_config.read(str(MAIN_CONFIG)), **wrong)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
