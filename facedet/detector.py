@@ -78,8 +78,8 @@ class FaceDetector:
     iou_threshold and max_detections are the export's own.  Raises DetectorError for a file that is none.
 
     A file is checked before LiteRT opens it (facedet.model_file), for LiteRT trusts what it reads. A check cannot know every fault of
-    LiteRT: open a file from someone you do not trust in a child process with limits of its own, as scripts/benchmark.py does to
-    measure memory, so that a crash or a hang ends that process alone.
+    LiteRT: detect with a file from someone you do not trust in a child process, with a timeout and a limit of memory
+    (subprocess, resource.setrlimit), so that a crash or a hang ends that process alone.
     """
 
     def __init__(self, path: str | os.PathLike, score_threshold: float = 0.5, num_threads: int = 1):

@@ -88,7 +88,7 @@ class _Reader:
         if vtable_size < 4 or vtable_size % 2 or vtable + vtable_size > len(self.data) or at + size > len(self.data):
             raise ModelFileError(f"{where}: its table at byte {at} is damaged.")
         offsets = struct.unpack_from(f"<{vtable_size // 2 - 2}H", self.data, vtable + 4)
-        if any(offset and place not in fields for place, offset in enumerate(offsets)):
+        if any(offsets[place] for place in range(len(offsets)) if place not in fields):
             raise ModelFileError(f"{where}: it has a field that no export holds.")
         read = {}
         for place, (name, code) in fields.items():

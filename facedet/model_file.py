@@ -18,7 +18,7 @@ MAX_ELEMENTS = 2**27  # of all tensors together
 MAX_DETECTIONS = 10_000
 _FLOAT32, _FLOAT16, _INT32, _UINT8, _INT8 = 0, 1, 2, 3, 9
 _DTYPES = {_FLOAT32: np.float32, _FLOAT16: np.float16, _INT32: np.int32, _UINT8: np.uint8, _INT8: np.int8}
-_SCALES = (1e-12, 1e4)  # far beyond what a network has; past them LiteRT's fixed-point arithmetic aborts
+_SCALES = (1e-30, 1e4)  # far beyond what a network has, dead channels with it; past them LiteRT's arithmetic overflows
 _MAX_RESCALE = 256.0  # of an operator's integers: XNNPACK's own limit
 _CUSTOM, _NMS_NAME = 32, b"TFLite_Detection_PostProcess"
 _NMS_OPTIONS = {"max_detections", "detections_per_class", "max_classes_per_detection", "num_classes", "use_regular_nms",
@@ -68,10 +68,8 @@ class _Graph:
         self.check_names()
 
     def check_indices(self, where: str, indices) -> None:
-        _require(
-            all(0 <= i < len(self.tensors) for i in indices),
-            f"{where}: {[*map(int, indices)]} are not all of its {len(self.tensors)} tensors.",
-        )
+        if not all(0 <= i < len(self.tensors) for i in indices):
+            raise ModelFileError(f"{where}: {[*map(int, indices)]} are not all of its {len(self.tensors)} tensors.")
 
     def check_tensor(self, number: int, tensor) -> int:
         """Returns the number of its elements."""
@@ -98,17 +96,16 @@ class _Graph:
             _require(tensor.type not in (_INT8, _UINT8), f"{where}: int8 without a scale.")
             return
         zero, axis = quantization.zero_point, quantization.dimension
-        _require(
-            np.isfinite(scale).all() and (scale > _SCALES[0]).all() and (scale < _SCALES[1]).all(),
-            f"{where}: scales from {scale.min()} to {scale.max()}.",
-        )
+        if not ((scale > _SCALES[0]) & (scale < _SCALES[1])).all():  # nor NaN
+            raise ModelFileError(f"{where}: scales from {scale.min()} to {scale.max()}.")
         per_channel = len(scale) > 1
         _require(0 <= axis < max(len(shape), 1), f"{where}: quantized along dimension {axis} of {len(shape)}.")
         _require(
             len(scale) == len(zero) and (not per_channel or len(scale) == shape[axis]), f"{where}: {len(scale)} scales, {len(zero)} zeros."
         )
         limits = {_INT8: (-128, 127), _UINT8: (0, 255)}.get(tensor.type, (0, 0))
-        _require((zero >= limits[0]).all() and (zero <= limits[1]).all(), f"{where}: zero points from {zero.min()} to {zero.max()}.")
+        if zero.min() < limits[0] or zero.max() > limits[1]:
+            raise ModelFileError(f"{where}: zero points from {zero.min()} to {zero.max()}.")
 
     def check_names(self) -> None:
         """What lies beside the graph: metadata and signatures."""
@@ -148,8 +145,9 @@ class _Graph:
         except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):  # shapes that do not fit, a constant that is none
             expected = None
         (output,) = operator.outputs
-        inputs_said = ", ".join(str(list(shape)) for shape in shapes)
-        _require(expected == self.shapes[output], f"{where}: {inputs_said} do not make {list(self.shapes[output])}.")
+        if expected != self.shapes[output]:
+            said = ", ".join(str(list(shape)) for shape in shapes)
+            raise ModelFileError(f"{where}: {said} do not make {list(self.shapes[output])}.")
         self.check_types(where, name, [*operator.inputs, output])
 
     def check_types(self, where: str, name: str, indices) -> None:
