@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -42,23 +43,36 @@ def main(argv=None) -> int:
         if not any([_bring(source, target, part) for part in LISTS]):
             print(f"note: {source} has no eval_tools.zip: val will be scored as one set, not as Easy, Medium and Hard.")
         elif (target / "eval_tools.zip").is_file() and not (target / "eval_tools").is_dir():
-            with widerface.open_zip(target / "eval_tools.zip") as archive:
-                archive.extractall(target / ".unpacked")
-            (found,) = [path.parent for path in (target / ".unpacked").rglob("wider_hard_val.mat")][:1]
-            (target / "eval_tools").mkdir()
-            os.replace(found, target / "eval_tools" / "ground_truth")
-            shutil.rmtree(target / ".unpacked")
-    except (OSError, widerface.WiderFaceError, ValueError) as error:
+            _unpack_lists(target / "eval_tools.zip", target / "eval_tools" / "ground_truth")
+    except (OSError, widerface.WiderFaceError) as error:
         print(f"error: {error}. What was copied whole is kept; the same command goes on.", file=sys.stderr)
         return 1
     print(f"WIDER FACE is in {target}.")
     return 0
 
 
+def _unpack_lists(archive: pathlib.Path, target: pathlib.Path) -> None:
+    """The evaluation lists of eval_tools.zip, all or none. Raises WiderFaceError where it lacks one."""
+    with widerface.open_zip(archive) as opened:
+        found = {pathlib.PurePosixPath(name).name: name for name in opened.namelist()}
+        absent = [name for name in widerface.EVAL_LISTS if name not in found]
+        if absent:
+            raise widerface.WiderFaceError(f"{archive} lacks {', '.join(absent)}: is it the official eval_tools.zip? Download it again.")
+        lists = {name: widerface.read_member(opened, found[name]) for name in widerface.EVAL_LISTS}
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacked") as directory:
+        for name, content in lists.items():
+            pathlib.Path(directory, name).write_bytes(content)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(directory, target)
+
+
 def _bring(source: pathlib.Path, target: pathlib.Path, part: str) -> bool:
-    """Copies a part as zip or folder; False where the source has neither."""
+    """Copies a part as zip or folder; False where the source has neither. Raises WiderFaceError for another zip of that name."""
     archive = source / f"{part}.zip"
     if archive.is_file():
+        with widerface.open_zip(archive) as opened:  # another file of that name is found before gigabytes are copied
+            if part in PARTS and not any(name.startswith(f"{part}/") for name in opened.namelist()):
+                raise widerface.WiderFaceError(f"{archive} holds no folder {part}: is it the official file? Download it again.")
         _copy(archive, target / archive.name)
         return True
     if not (source / part).is_dir():

@@ -7,24 +7,25 @@ Pure Python and numpy. The layout, below one directory:
 """
 
 import dataclasses
-import io
+import errno
 import os
 import pathlib
+import re
 import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 
-from facedet import jpeg
+from facedet import mat_file
+from facedet.official_files import MOST_IMAGE_BYTES, MOST_LANDMARK_BYTES, WiderFaceError, check_size, open_zip, read_file, read_member, text
 
 ATTRIBUTES = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")  # the order of the annotation's columns
 NUM_LANDMARKS = 5  # eyes, nose, mouth corners; the first of each pair is at image-left
 ROW_OF_ZEROS = "row_of_zeros"  # the reason of the one Problem that is no fault but a way to write "no face"
 _COLUMNS = 4 + len(ATTRIBUTES)
-
-
-class WiderFaceError(Exception):
-    """Something in the data set cannot be used; the message names file, line, value and the way out."""
+_MOST_PX = 65535  # the greatest side of a JPEG: beyond it, to either side, no coordinate means anything
+_MOST_ATTRIBUTES = (2, 1, 1, 1, 2, 1)  # each counts from 0
+_COUNT = re.compile("[0-9]{1,6}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +62,6 @@ class FaceImage:
     def event(self) -> str:
         return self.name.split("/")[0]
 
-    @property
-    def faces_stated(self) -> int:
-        """Faces of the official list: those read and those in rows that could not be."""
-        return len(self.boxes_xywh_px) + sum(problem.faces for problem in self.problems)
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -96,27 +92,23 @@ class Entry:
         return FaceImage(self.name, self.where, table[:, :4], table[:, 4:].astype(np.int64), None, tuple(problems))
 
 
-def parse_annotation(text: str, path: str) -> Iterator[FaceImage]:
-    """Reads a wider_face_*_bbx_gt.txt: name, count, then one row a face.
+def split_annotation(annotation: str, path: str) -> Iterator[Entry]:
+    """Reads a wider_face_*_bbx_gt.txt: name, count, then one row a face, which Entry.parse() reads.
 
     A picture without a face has count 0 followed by one row of zeros, or (older files) count 1 and a row of zeros.
-    Blank lines, CRLF and decimals are taken. A row with too few numbers becomes a Problem of its picture. A file whose
-    names and counts cannot be followed raises WiderFaceError.
+    Blank lines, CRLF and decimals are taken. A row that cannot be used becomes a Problem of its picture. A picture listed
+    twice is yielded twice: the converter takes the first and names both. A file whose names and counts cannot be followed
+    raises WiderFaceError.
     """
-    return (entry.parse() for entry in split_annotation(text, path))
-
-
-def split_annotation(text: str, path: str) -> Iterator[Entry]:
-    """As parse_annotation(), the rows not read yet."""
-    stripped = map(str.strip, text.splitlines())
+    stripped = map(str.strip, annotation.splitlines())
     lines = [(number, line) for number, line in enumerate(stripped, 1) if line]
     at = 0
     while at < len(lines):
         number, name = lines[at]
         if not _is_name(name):
-            raise WiderFaceError(f"{path}:{number}: expected '<event>/<picture>.jpg', got {name!r}. Is this the official file?")
-        if at + 1 >= len(lines) or not lines[at + 1][1].isdigit():
-            got = repr(lines[at + 1][1]) if at + 1 < len(lines) else "the end of the file"
+            raise WiderFaceError(f"{path}:{number}: expected '<event>/<picture>.jpg', got {_quoted(name)}. Is this the official file?")
+        if at + 1 >= len(lines) or not _COUNT.fullmatch(lines[at + 1][1]):
+            got = _quoted(lines[at + 1][1]) if at + 1 < len(lines) else "the end of the file"
             raise WiderFaceError(f"{path}:{number + 1}: expected the number of faces of {name}, got {got}.")
         count = int(lines[at + 1][1])
         end = at + 2
@@ -130,6 +122,17 @@ def _is_name(line: str) -> bool:
     return "/" in line or line.endswith((".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"))
 
 
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:80] + "...")
+
+
+def _in_range(table: np.ndarray) -> np.ndarray:
+    """bool [N] of rows [N, 10]: coordinates that a picture can have, attributes that are defined."""
+    attributes = table[:, 4:]
+    known = (attributes >= 0) & (attributes <= _MOST_ATTRIBUTES) & (attributes == np.floor(attributes))
+    return (np.abs(table[:, :4]) <= _MOST_PX).all(1) & known.all(1)
+
+
 def _regular_table(rows) -> np.ndarray | None:
     """The rows of nearly every picture, all at once: [N, 10]; None where any of them wants a closer look."""
     if any(row.count(" ") != _COLUMNS - 1 for _, row in rows):
@@ -138,7 +141,7 @@ def _regular_table(rows) -> np.ndarray | None:
         table = np.array(list(map(float, " ".join([row for _, row in rows]).split(" ")))).reshape(-1, _COLUMNS)
     except ValueError:
         return None
-    return table if np.isfinite(table).all() else None
+    return table if _in_range(table).all() else None
 
 
 def _table_row_by_row(entry: Entry) -> tuple[np.ndarray, list[Problem]]:
@@ -149,16 +152,19 @@ def _table_row_by_row(entry: Entry) -> tuple[np.ndarray, list[Problem]]:
         try:
             numbers = [float(part) for part in row.split()]
         except ValueError:
-            problems.append(Problem(f"{path}:{number}", "row_malformed", f"not numbers: {row!r} ({name})", 1))
+            problems.append(Problem(f"{path}:{number}", "row_malformed", f"not numbers: {_quoted(row)} ({name})", 1))
             continue
         if not any(numbers) and count <= 1:  # the row of zeros that stands for a picture without a face
             if count == 1:
                 problems.append(Problem(f"{path}:{number}", ROW_OF_ZEROS, f"stands for a picture without a face ({name})", 1))
         elif len(numbers) < _COLUMNS:
-            message = f"{len(numbers)} numbers where a face has {_COLUMNS}: {row!r} ({name})"
+            message = f"{len(numbers)} numbers where a face has {_COLUMNS}: {_quoted(row)} ({name})"
             problems.append(Problem(f"{path}:{number}", "row_malformed", message, 1))
         elif not np.isfinite(numbers).all():
-            problems.append(Problem(f"{path}:{number}", "row_malformed", f"not finite: {row!r} ({name})", 1))
+            problems.append(Problem(f"{path}:{number}", "row_malformed", f"not finite: {_quoted(row)} ({name})", 1))
+        elif not _in_range(np.asarray([numbers[:_COLUMNS]])).all():
+            message = f"coordinates beyond {_MOST_PX:,} px or attributes other than {ATTRIBUTES} up to {_MOST_ATTRIBUTES}: "
+            problems.append(Problem(f"{path}:{number}", "row_out_of_range", f"{message}{_quoted(row)} ({name})", 1))
         else:
             values.append(numbers[:_COLUMNS])
     missing = count - len(values) - sum(problem.faces for problem in problems)
@@ -166,6 +172,11 @@ def _table_row_by_row(entry: Entry) -> tuple[np.ndarray, list[Problem]]:
         text = f"{count} faces stated, {count - missing} rows found ({name})"
         problems.append(Problem(entry.where, "row_malformed", text, max(missing, 0)))
     return np.asarray(values, np.float64).reshape(-1, _COLUMNS), problems
+
+
+def load_landmarks(path: str | os.PathLike) -> dict[str, dict[tuple, np.ndarray]]:
+    """parse_landmarks() of a file. Raises WiderFaceError where it is none."""
+    return parse_landmarks(text(read_file(pathlib.Path(path), MOST_LANDMARK_BYTES), str(path)), str(path))
 
 
 def parse_landmarks(text: str, path: str) -> dict[str, dict[tuple, np.ndarray]]:
@@ -182,9 +193,13 @@ def parse_landmarks(text: str, path: str) -> dict[str, dict[tuple, np.ndarray]]:
         parts = line.split()
         if not parts:
             continue
-        if faces is None or len(parts) < 4 + 3 * NUM_LANDMARKS:
-            raise WiderFaceError(f"{path}:{number}: expected '# name' or {4 + 3 * NUM_LANDMARKS} numbers, got {line!r}.")
-        values = np.asarray(parts[: 4 + 3 * NUM_LANDMARKS], np.float64)
+        try:
+            values = np.asarray(parts[: 4 + 3 * NUM_LANDMARKS], np.float64)
+        except ValueError:
+            values = np.zeros(0)
+        if faces is None or len(values) < 4 + 3 * NUM_LANDMARKS or not (np.abs(values) <= _MOST_PX).all():
+            wanted = f"'# name' or {4 + 3 * NUM_LANDMARKS} numbers up to {_MOST_PX:,}"
+            raise WiderFaceError(f"{path}:{number}: expected {wanted}, got {_quoted(line)}. Is this a RetinaFace label.txt?")
         points = values[4:].reshape(NUM_LANDMARKS, 3)[:, :2].astype(np.float32)
         if (points == -1).all():
             points = np.full_like(points, np.nan)
@@ -200,18 +215,6 @@ def with_landmarks(image: FaceImage, landmarks: dict[str, dict[tuple, np.ndarray
         if tuple(box) in known:
             points[i] = known[tuple(box)]
     return dataclasses.replace(image, landmarks_xy_px=points)
-
-
-def open_zip(path: pathlib.Path) -> zipfile.ZipFile:
-    """Opens a zip; an HTML page or a broken download of that name raises WiderFaceError that says so."""
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        with open(path, "rb") as file:
-            what = jpeg.looks_like(file.read(256))
-        if what == "a zip":
-            what = f"no whole zip ({error})"
-        raise WiderFaceError(f"{path} is {what}: download it again (it is {os.path.getsize(path):,} bytes).") from error
 
 
 class WiderFace:
@@ -240,15 +243,16 @@ class WiderFace:
         name = f"wider_face_split/wider_face_{self.split}_bbx_gt.txt"
         path, zip_path = self.data_dir / name, self.data_dir / "wider_face_split.zip"
         if path.is_file():
-            text, where = path.read_text(encoding="utf-8-sig"), str(path)
+            content, where = text(read_file(path), str(path)), str(path)
         elif zip_path.is_file():
             with open_zip(zip_path) as archive:
                 if name not in archive.namelist():
                     raise WiderFaceError(f"{zip_path} holds no {name}: is it the official wider_face_split.zip?")
-                text, where = archive.read(name).decode("utf-8-sig"), f"{zip_path}/{name}"
+                where = f"{zip_path}/{name}"
+                content = text(read_member(archive, name), where)
         else:
             raise WiderFaceError(f"Neither {path} nor {zip_path} exists: download 'Face annotations' from the WIDER FACE page.")
-        return list(split_annotation(text, where))
+        return list(split_annotation(content, where))
 
     def sizes(self) -> dict[str, int]:
         """{name: bytes} of the pictures that are there."""
@@ -265,16 +269,24 @@ class WiderFace:
         return found
 
     def read(self, name: str) -> bytes:
-        """The bytes of a picture. Raises FileNotFoundError where it is absent, WiderFaceError where the zip is damaged."""
+        """The bytes of a picture.
+
+        Raises FileNotFoundError where it is absent, another OSError where it is no file of a picture's size, and
+        WiderFaceError where the zip is damaged.
+        """
         if self._zip_path is None:
-            with open(f"{self.images_dir}/{name}", "rb", buffering=0) as file:
+            path = f"{self.images_dir}/{name}"
+            if os.path.lexists(path) and not os.path.isfile(path):
+                raise OSError(errno.EINVAL, "it is a folder, a pipe or a link to nothing")
+            check_size(os.path.getsize(path))
+            with open(path, "rb", buffering=0) as file:
                 return file.read()
+        member = f"WIDER_{self.split}/images/{name}"
         try:
-            return self._archive().read(f"WIDER_{self.split}/images/{name}")
+            check_size(self._archive().getinfo(member).file_size)
+            return read_member(self._archive(), member, MOST_IMAGE_BYTES)
         except KeyError as error:
             raise FileNotFoundError(name) from error
-        except (zipfile.BadZipFile, io.UnsupportedOperation) as error:
-            raise WiderFaceError(f"{self._zip_path}: {name} is damaged ({error}): download the zip again.") from error
 
     def _archive(self) -> zipfile.ZipFile:
         if self._zip is None:
@@ -283,33 +295,46 @@ class WiderFace:
 
 
 SUBSETS = ("easy", "medium", "hard")
+EVAL_LISTS = ("wider_face_val.mat", *(f"wider_{subset}_val.mat" for subset in SUBSETS))
+
+
+_EVAL_TOOLS = "The lists are in eval_tools.zip (folder ground_truth) of the WIDER FACE page; name their folder with --eval_gt_dir."
 
 
 def load_subsets(eval_gt_dir: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The official evaluation lists, wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
 
     Returns {'<event>/<picture>.jpg': (boxes_xywh_px float64 [M, 4], member bool [M, 3] in the order of SUBSETS)} in the
-    order of the files. Raises WiderFaceError where one is missing.
+    order of the files. Raises WiderFaceError where one is missing or holds something else.
     """
-    from scipy.io import loadmat
-
     directory = pathlib.Path(eval_gt_dir)
-    files = [directory / name for name in ("wider_face_val.mat", *(f"wider_{subset}_val.mat" for subset in SUBSETS))]
+    files = [directory / name for name in EVAL_LISTS]
     absent = [str(path) for path in files if not path.is_file()]
     if absent:
-        raise WiderFaceError(
-            f"Missing: {', '.join(absent)}. They are in eval_tools.zip (folder ground_truth) of the WIDER FACE page; "
-            "name their folder with --eval_gt_dir."
-        )
-    faces, *kept = (loadmat(str(path)) for path in files)
+        raise WiderFaceError(f"Missing: {', '.join(absent)}. {_EVAL_TOOLS}")
+    try:
+        faces, *kept = mat_file.read(files, ("event_list", "file_list", "face_bbx_list", "gt_list"))
+    except mat_file.MatFileError as error:
+        raise WiderFaceError(f"{error}. {_EVAL_TOOLS}") from error
     subsets = {}
-    for i, event in enumerate(faces["event_list"]):
-        for j, picture in enumerate(faces["file_list"][i][0]):
-            boxes = faces["face_bbx_list"][i][0][j][0].astype(np.float64).reshape(-1, 4)
-            member = np.zeros((len(boxes), len(SUBSETS)), bool)
-            for column, subset in enumerate(kept):
-                member[subset["gt_list"][i][0][j][0].reshape(-1).astype(int) - 1, column] = True
-            subsets[f"{event[0][0]}/{picture[0][0]}.jpg"] = (boxes, member)
+    path = files[0]
+    try:
+        for i, event in enumerate(faces["event_list"]):
+            for j, picture in enumerate(faces["file_list"][i]):
+                path, name = files[0], f"{event}/{picture}.jpg"
+                boxes = np.asarray(faces["face_bbx_list"][i][j], np.float64).reshape(-1, 4)
+                if not (np.abs(boxes) <= _MOST_PX).all():
+                    raise ValueError(f"a box beyond {_MOST_PX:,} px in {name}")
+                member = np.zeros((len(boxes), len(SUBSETS)), bool)
+                for column, subset in enumerate(kept):
+                    path = files[1 + column]
+                    numbers = np.asarray(subset["gt_list"][i][j], np.float64).ravel()
+                    if not np.isin(numbers, np.arange(1, len(boxes) + 1)).all():
+                        raise ValueError(f"faces other than 1 to {len(boxes)} in {name}")
+                    member[numbers.astype(int) - 1, column] = True
+                subsets[name] = (boxes, member)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise WiderFaceError(f"{path} is no official evaluation list ({type(error).__name__}: {error}). {_EVAL_TOOLS}") from error
     return subsets
 
 

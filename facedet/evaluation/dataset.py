@@ -26,9 +26,14 @@ def load(data_dir: str, eval_gt_dir: str | None = None) -> tuple[widerface.Wider
 
 
 def read_picture(source: widerface.WiderFace, name: str) -> np.ndarray:
-    """RGB uint8 [H, W, 3], as stored."""
-    with Image.open(io.BytesIO(source.read(name))) as picture:
-        return np.asarray(picture.convert("RGB"))
+    """RGB uint8 [H, W, 3], as stored. Raises WiderFaceError naming a picture that cannot be read or decoded."""
+    try:
+        with Image.open(io.BytesIO(source.read(name))) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise widerface.WiderFaceError(
+            f"{source.images_source}: {name} cannot be read ({error}). Restore it from the official zip, or take it away."
+        ) from error
 
 
 def write_predictions(detections: dict[str, Detections], output_dir: str) -> None:
