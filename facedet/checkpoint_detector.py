@@ -22,12 +22,18 @@ class CheckpointDetector:
 
     @classmethod
     def from_checkpoint(cls, config, checkpoint: str, score_threshold: float = 0.5) -> "CheckpointDetector":
-        """Builds the config's model and loads a folder's newest checkpoint; quantized where that one's training was."""
+        """Builds the config's model and loads a folder's newest checkpoint; quantized where config and checkpoint are.
+
+        A checkpoint from before it stored whether it is quantized counts as such where its step is past the config's delay.
+        """
         model = detection_model.build(config, is_training=False)
         quantizable = QuantizableNetwork(model.network)
-        step = checkpoints.load(checkpoint, quantizable)
+        prefix = checkpoints.find(checkpoint)
+        step, quantized = checkpoints.load(prefix, quantizable), checkpoints.quantized(prefix)
         asked = pipeline_config.quantization(config)
-        found = cls(model, quantizable, asked is not None and step > asked.delay, score_threshold)
+        if quantized is None and asked:
+            quantized = step > asked.delay
+        found = cls(model, quantizable, asked is not None and quantized, score_threshold)
         found.step = step
         return found
 

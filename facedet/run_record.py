@@ -22,11 +22,14 @@ class RunRecord:
         self._earlier = {key: earlier.get(key, 0.0) for key in ("wall_minutes", "cpu_minutes")}
         self._begin = time.perf_counter(), time.process_time()
 
-    def write(self, step: int) -> None:
+    def write(self, step: int, undecodable: int = 0) -> None:
+        """undecodable: pictures that were left out."""
         now = time.perf_counter(), time.process_time()
         spent = [round((end - begin) / 60, 1) for begin, end in zip(self._begin, now, strict=True)]
         wall, cpu = (earlier + more for earlier, more in zip(self._earlier.values(), spent, strict=True))
         told = {**self._facts, "steps": step, "wall_minutes": round(wall, 1), "cpu_minutes": round(cpu, 1), "cores": os.cpu_count()}
+        if undecodable:
+            told["pictures_left_out"] = undecodable
         temporary = self._path.with_name(f".{NAME}.tmp")
         temporary.write_text(json.dumps(told, indent=1) + "\n")
         os.replace(temporary, self._path)
@@ -38,7 +41,8 @@ def this_command() -> str:
     return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
 
 
-def read(folder: str | os.PathLike) -> dict | None:
-    """The record in a folder of checkpoints, or None where there is none."""
-    path = pathlib.Path(folder) / NAME
+def read(path: str | os.PathLike) -> dict | None:
+    """The record in a folder of checkpoints, or beside the checkpoint of a prefix; None where there is none."""
+    is_prefix = pathlib.Path(f"{path}.index").is_file()
+    path = (pathlib.Path(path).parent if is_prefix else pathlib.Path(path)) / NAME
     return json.loads(path.read_text()) if path.is_file() else None

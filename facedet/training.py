@@ -2,19 +2,19 @@
 
 import contextlib
 import dataclasses
+import errno
 import math
+import os
 import pathlib
-import re
-import signal
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import checkpoints, drawing, pipeline_config, records, run_record, validation
+from facedet import checkpoints, freezing, pipeline_config, records, run_record, stop_signals, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.evaluation import protocol
 from facedet.networks import pretrained
@@ -23,6 +23,7 @@ from facedet.quantization import QuantizableNetwork
 
 BEST_METRIC = ("WiderFace/medium", "WiderFace/all")  # the first that is there
 KEPT_CHECKPOINTS = 2
+UNDECODABLE_SHARE = 0.01  # of the training pictures: more that cannot be decoded end a run
 
 
 class NotFiniteError(RuntimeError):
@@ -55,7 +56,7 @@ class Trainer:
         asked = pipeline_config.quantization(config)
         self.delay = asked.delay if asked else None
         self.weights = checkpoints.named_weights(self.quantizable)
-        _freeze(self.model.network, config.train_config, say)
+        freezing.freeze(self.model.network, config.train_config, say)
 
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         optimizer_config = config.train_config.optimizer
@@ -69,20 +70,27 @@ class Trainer:
         if self.average:
             state["average"] = self.average
         self.best = tf.Variable(-1.0, name="best")
-        self.checkpoint = tf.train.Checkpoint(**state, best=self.best)
+        self.quantized = tf.Variable(False, name="quantized")  # whether a step was trained with fake quantization
+        self.checkpoint = tf.train.Checkpoint(**state, best=self.best, quantized=self.quantized)
+        self._restore(state | {"best": self.best})
         self.last = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir), KEPT_CHECKPOINTS, checkpoint_name="ckpt")
         self.best_manager = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir / "best"), 1, checkpoint_name="ckpt")
-        self._restore()
+        self.undecodable: set[str] = set()  # names of pictures that are left out
+        self.facts = self._facts()
+        self.record = run_record.RunRecord(self.model_dir, self.facts)
 
     @property
     def quantizing(self) -> bool:
+        """Whether the next step is trained with fake quantization."""
         return self.delay is not None and int(self.step) >= self.delay
 
     def train(self, schedule: Schedule) -> dict:
         """Trains up to schedule.num_steps and returns the last metrics ({} where nothing was evaluated).
 
         The last step is always saved; so is the step under way when the process is told to stop (SIGTERM, Ctrl-C), which then
-        ends by SystemExit. A loss that is not finite raises NotFiniteError and saves nothing.
+        ends by SystemExit. A loss that is not finite raises NotFiniteError and saves nothing. Pictures that cannot be decoded are
+        named and left out; more of them than UNDECODABLE_SHARE, and damaged records, raise RecordsError after a save. A full
+        disk raises CheckpointError.
         """
         batch_size = self.config.train_config.batch_size
         metrics: dict = {}
@@ -90,21 +98,21 @@ class Trainer:
             self.say(f"Nothing to train: step {int(self.step)} of {schedule.num_steps} is reached.")
             return metrics
         self.model_dir.mkdir(parents=True, exist_ok=True)
+        self._remove_halves()
         _write_config(self.config, self.model_dir)
-        self.record = run_record.RunRecord(self.model_dir, self._facts())
         writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
-        dataset = input_pipeline.dataset(self.train_paths, self.config.train_config, self.model.input_size)
+        dataset = input_pipeline.dataset(self.train_paths, self.config.train_config, self.model.input_size, on_undecodable=self._leave_out)
         batches = iter(dataset)
         forward, train_step = None, None
         progress = tqdm(total=schedule.num_steps, initial=int(self.step), unit="step", desc="train", mininterval=2, file=sys.stderr)
-        with _stop_signals() as stop, writer.as_default():
+        with self._full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
             window = time.perf_counter()
             while int(self.step) < schedule.num_steps and not stop:
                 if forward != (wanted := self.forward()):
                     forward, train_step = wanted, self.build_step(wanted, dataset.element_spec)
                     window = time.perf_counter()
                 rate = self.learning_rate()
-                batch = next(batches)
+                batch = self._next(batches)
                 losses = {name: float(value) for name, value in train_step(batch).items()}
                 step = int(self.step)
                 self._require_finite(losses, step, batch)
@@ -132,23 +140,81 @@ class Trainer:
     def evaluate(self, schedule: Schedule) -> dict:
         """Scores the (averaged) weights on the evaluation records; keeps the checkpoint where it is the best so far."""
         with self._averaged_weights():
-            detector = CheckpointDetector(self.model, self.quantizable, self.quantizing, protocol.LEAST_SCORE)
+            detector = CheckpointDetector(self.model, self.quantizable, bool(self.quantized), protocol.LEAST_SCORE)
             metrics = self._score(detector, self.eval_paths, schedule.eval_sample, "eval")
             if schedule.eval_train_sample:
                 self._score(detector, self.train_paths, schedule.eval_train_sample, "eval_train")
         value = next((metrics[name] for name in BEST_METRIC if name in metrics), -1.0)
         # what was never rounded cannot be compared with what is
-        begun = self.delay is None or self.quantizing
+        begun = self.delay is None or bool(self.quantized)
         if begun and value > float(self.best):
             self.best.assign(value)
-            self.best_manager.save(checkpoint_number=self.step)
+            self._write(self.best_manager)
         return metrics
 
     def save(self) -> None:
-        """Writes the checkpoint of this step, unless it is there. TensorFlow names it as newest only when it is whole."""
+        """Writes the checkpoint of this step, unless it is there. TensorFlow names it as newest only when it is whole.
+
+        CheckpointError where the disk is full.
+        """
         if not (self.last.latest_checkpoint or "").endswith(f"-{int(self.step)}"):
-            self.last.save(checkpoint_number=self.step)
-            self.record.write(int(self.step))
+            self._write(self.last)
+
+    def _write(self, manager: tf.train.CheckpointManager) -> None:
+        with self._full_disk_named():
+            manager.save(checkpoint_number=self.step)
+            self.record.write(int(self.step), len(self.undecodable))
+
+    @contextlib.contextmanager
+    def _full_disk_named(self):
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if not any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+                raise
+            self._remove_halves()
+            state = (*self.weights.values(), *self.average.values(), *self.optimizer.variables())
+            raise checkpoints.CheckpointError(
+                f"{self.model_dir}: the disk is full at step {int(self.step)}. A checkpoint takes "
+                f"{sum(variable.numpy().nbytes for variable in state) / 1e6:.1f} MB, {shutil.disk_usage(self.model_dir).free / 1e6:.1f} MB "
+                f"are free. {self.last.latest_checkpoint or 'No checkpoint'} is whole: make room, and the same command goes on."
+            ) from error
+
+    def _remove_halves(self) -> None:
+        """What TensorFlow leaves of a checkpoint that it could not finish, or was killed in."""
+        for half in self.model_dir.glob("**/ckpt-*_temp"):
+            shutil.rmtree(half, ignore_errors=True)
+
+    def _next(self, batches):
+        try:
+            return next(batches)
+        except tf.errors.OpError as error:
+            self.save()
+            if self._too_many_undecodable():
+                raise records.RecordsError(
+                    f"step {int(self.step)}: {len(self.undecodable)} of {self._pictures} training pictures cannot be decoded, more than "
+                    f"{UNDECODABLE_SHARE:.0%}, such as {', '.join(sorted(self.undecodable)[:3])}. The checkpoint is saved. Convert the data "
+                    "set again."
+                ) from error
+            if isinstance(error, tf.errors.DataLossError):
+                for path in self.train_paths:
+                    records.read_back(path)  # names the damaged one
+            raise
+
+    def _leave_out(self, name: str) -> None:
+        """Called by the input pipeline's threads."""
+        if name not in self.undecodable:
+            self.undecodable.add(name)
+            self.say(f"{name} cannot be decoded and is left out ({len(self.undecodable)} of {self._pictures} pictures so far).")
+        if self._too_many_undecodable():
+            raise records.RecordsError("too many pictures cannot be decoded")
+
+    def _too_many_undecodable(self) -> bool:
+        return len(self.undecodable) > UNDECODABLE_SHARE * self._pictures
+
+    @property
+    def _pictures(self) -> int:
+        return self.facts["train_pictures"]
 
     def _facts(self) -> dict:
         split = records.check_shards(self.train_paths)
@@ -168,17 +234,8 @@ class Trainer:
         with tf.summary.create_file_writer(str(self.model_dir / name)).as_default():
             for key, value in metrics.items():
                 tf.summary.scalar(key, value, step)
-            drawn = []
-            for image, faces, labels in pictures:
-                scale = np.asarray([image.shape[1], image.shape[0]] * 2)
-                truth = labels.boxes_yxyx_norm[:, [1, 0, 3, 2]] * scale
-                real = labels.weights > 0
-                sheet = drawing.draw_boxes(image, truth[~real], drawing.IGNORED)
-                sheet = drawing.draw_boxes(sheet, truth[real], drawing.TRUTH)
-                keep = faces.scores >= 0.5
-                drawn.append(drawing.draw_boxes(sheet, faces.boxes[keep], scores=faces.scores[keep]))
-            if drawn:
-                tf.summary.image("detections", drawing.contact_sheet(drawn)[None], step)
+            if pictures:
+                tf.summary.image("detections", validation.contact_sheet(pictures)[None], step)
         kind = "as int8" if detector.quantize else "in float"
         line = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key.startswith("WiderFace") or key.endswith("/mAP"))
         self.say(f"step {step} ({name}, {kind}): {line}")
@@ -192,7 +249,8 @@ class Trainer:
 
     def build_step(self, forward, batch_spec):
         """The traced training step: batch -> {name of a loss: value}; it applies the gradients and counts the step."""
-        if self.quantizing:
+        quantizing = forward == self.quantizable.simulate
+        if quantizing:
             self.say(f"step {int(self.step)}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
         self.model.forward = forward
         batch_size = self.config.train_config.batch_size
@@ -217,6 +275,8 @@ class Trainer:
                 gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, clip)
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             self.step.assign_add(1)
+            if quantizing:
+                self.quantized.assign(True)
             if self.average:
                 count = tf.cast(self.step, tf.float32)
                 decay = tf.minimum(self.decay, (1.0 + count) / (10.0 + count))
@@ -247,16 +307,25 @@ class Trainer:
             f"{self.last.latest_checkpoint}, is from before; a lower learning rate or gradient_clipping_by_norm may help."
         )
 
-    def _restore(self) -> None:
+    def _restore(self, unmarked: dict) -> None:
+        """unmarked: what a checkpoint holds that is from before it stored whether it is quantized."""
         train_config = self.config.train_config
-        if self.last.latest_checkpoint:
-            status = self.checkpoint.restore(self.last.latest_checkpoint)
+        newest = checkpoints.newest_whole(self.model_dir, self.say)
+        if newest:
+            quantized = checkpoints.quantized(newest)
+            checkpoint = self.checkpoint if quantized is not None else tf.train.Checkpoint(**unmarked)
             try:
-                status.assert_existing_objects_matched()
-            except AssertionError as error:
-                message = f"{self.last.latest_checkpoint} is of another config; name another --model_dir. ({str(error)[:300]})"
+                checkpoint.restore(newest).assert_existing_objects_matched()
+            except (AssertionError, ValueError) as error:  # a weight is missing, or has another shape
+                message = f"{newest} is of another config; name another --model_dir. ({str(error)[:300]})"
                 raise checkpoints.CheckpointError(message) from error
-            self.say(f"Going on from {self.last.latest_checkpoint} at step {int(self.step)}.")
+            if quantized is None:
+                self.quantized.assign(self.delay is not None and int(self.step) > self.delay)
+            # the last checkpoint is from before its evaluation: only the best one knows its value
+            best = checkpoints.newest_whole(self.model_dir / "best", self.say)
+            self.best.assign(checkpoints.best_value(best) if best else -1.0)
+            checkpoints.note_as_newest(newest)
+            self.say(f"Going on from {newest} at step {int(self.step)}.")
             return
         source = train_config.fine_tune_checkpoint
         if not source:
@@ -272,49 +341,6 @@ class Trainer:
             self.say(f"Starting at step 0 from {source}: {taken} of {wanted} weights fit.")
         for name, averaged in self.average.items():
             averaged.assign(self.weights[name])
-
-
-def _freeze(network, train_config, say) -> None:
-    """freeze_variables and update_trainable_variables, layer by layer: a frozen batch norm keeps its statistics too."""
-    frozen = [re.compile(pattern) for pattern in train_config.freeze_variables]
-    updated = [re.compile(pattern) for pattern in train_config.update_trainable_variables]
-    if not frozen and not updated:
-        return
-    everything = [weight.name for layer in network.layers for weight in layer.trainable_weights]
-    for key, patterns in (("freeze_variables", frozen), ("update_trainable_variables", updated)):
-        idle = [pattern.pattern for pattern in patterns if not any(pattern.match(name) for name in everything)]
-        if idle:
-            raise pipeline_config.ConfigError(f"train_config.{key}: {', '.join(idle)}: matches no weight, such as {everything[0]}.")
-    count = 0
-    for layer in network.layers:
-        names = [weight.name for weight in layer.trainable_weights]
-        keep = [not any(p.match(n) for p in frozen) and (not updated or any(p.match(n) for p in updated)) for n in names]
-        if names and not any(keep):
-            layer.trainable = False
-            count += 1
-    if not count:
-        raise pipeline_config.ConfigError(f"train_config.freeze_variables: {list(train_config.freeze_variables)} matches no layer.")
-    say(f"{count} layers are frozen.")
-
-
-@contextlib.contextmanager
-def _stop_signals():
-    """A list that receives the signal which asks the process to stop; a second one stops it at once."""
-    received: list[signal.Signals] = []
-
-    def note(number, frame):
-        if received:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number))
-
-    previous = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: signals are not ours
-        previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _write_config(config, model_dir: pathlib.Path) -> None:

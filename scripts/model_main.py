@@ -59,7 +59,7 @@ def main(unused_argv) -> None:
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
         training.Trainer(config, values["model_dir"], commands=commands).train(schedule)
-    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, training.NotFiniteError, ValueError) as error:
+    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, training.NotFiniteError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -87,6 +87,8 @@ def _evaluate_checkpoints(config, values) -> None:
     from facedet.evaluation import protocol
 
     on_train = values["eval_training_data"]
+    if not on_train and not config.eval_input_reader:
+        raise pipeline_config.ConfigError("eval_input_reader is missing: there is nothing to evaluate on.")
     reader = config.train_input_reader if on_train else config.eval_input_reader[0]
     paths = pipeline_config.input_paths(reader, "train_input_reader" if on_train else "eval_input_reader")
     records.check_shards(paths)

@@ -34,10 +34,10 @@ def main(argv=None) -> int:
         )
         checkpoints.load(args.checkpoint, wide)
         new = narrowing.narrow(wide.network, narrow.network)
-    except (pipeline_config.ConfigError, checkpoints.CheckpointError, ValueError) as error:
+    except (pipeline_config.ConfigError, checkpoints.CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    checkpoints.write_weights(str(pathlib.Path(args.output) / "ckpt-0"), narrow, 0)
+    checkpoints.write_weights(str(pathlib.Path(args.output) / "ckpt-0"), narrow, 0, quantized=False)
     kept, had = narrow.network.count_params(), wide.network.count_params()
     print(f"{args.output}: {kept:,} of {had:,} parameters; {len(new)} layers are new: {', '.join(new) or 'none'}.")
     return 0

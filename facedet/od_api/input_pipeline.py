@@ -4,7 +4,10 @@ The OD API decodes every picture in full and works on it as floats. Here a leadi
 decoding: only its window is decoded, at the least DCT scale that still covers the network's input. A random_crop_image
 that comes later treats the faces it cuts in the same way; the OD API's would turn them into background. The other
 augmentations are the OD API's own, run at the input size where none of them moves boxes and at full size otherwise.
+A picture that cannot be decoded is left out and reported by its name.
 """
+
+from collections.abc import Callable
 
 import tensorflow as tf
 from object_detection.builders import preprocessor_builder
@@ -19,21 +22,40 @@ _GEOMETRY_FREE = ("random_adjust", "random_horizontal_flip", "random_distort_col
                   "random_patch_gaussian", "random_black_patches", "random_pixel_value_scale", "random_vertical_flip")  # fmt: skip
 
 
-def dataset(paths: list[str], train_config, input_size: tuple[int, int], seed: int | None = None) -> tf.data.Dataset:
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} cannot be decoded.")
+
+
+def dataset(
+    paths: list[str],
+    train_config,
+    input_size: tuple[int, int],
+    seed: int | None = None,
+    on_undecodable: Callable[[str], None] = _refuse,
+) -> tf.data.Dataset:
     """Endless shuffled batches of {image float32 [B, H, W, 3] 0..255, groundtruth_boxes [B, M, 4] ymin xmin ymax xmax 0..1,
-    groundtruth_weights [B, M], num_boxes [B], name [B]}; M is that of the batch's fullest picture, the rest is zeros."""
+    groundtruth_weights [B, M], num_boxes [B], name [B]}; M is that of the batch's fullest picture, the rest is zeros.
+
+    on_undecodable: told the name of each picture that is left out because it cannot be decoded; what it raises ends the
+    dataset with a tf.errors.OpError.
+    """
     options = list(train_config.data_augmentation_options)
     crop = options.pop(0).random_crop_image if options and options[0].HasField("random_crop_image") else None
     steps = [_step(option) for option in options]
     moves = [o.WhichOneof("preprocessing_step") for o in options if not o.WhichOneof("preprocessing_step").startswith(_GEOMETRY_FREE)]
     at_full_size = bool(moves)
 
-    def example(serialized):
-        tensors = _parse(serialized)
+    def decode(tensors):
         if crop is not None:
-            tensors = _decode_crop(tensors, crop, input_size if not at_full_size else None)
-        else:
-            tensors[IMAGE] = tf.io.decode_jpeg(tensors[IMAGE], channels=3)
+            return _decode_crop(tensors, crop, input_size if not at_full_size else None)
+        return {**tensors, IMAGE: tf.io.decode_jpeg(tensors[IMAGE], channels=3)}
+
+    def decoded_or_left_out(serialized):
+        picture = tf.data.Dataset.from_tensors(serialized).map(_parse)
+        left_out = picture.filter(lambda tensors: _report(tensors, on_undecodable))  # looked at where nothing was decoded
+        return picture.map(decode).ignore_errors().concatenate(left_out.map(decode)).take(1)
+
+    def example(tensors):
         if at_full_size:
             tensors = _augment(tensors, steps)
         tensors[IMAGE] = tf.image.resize(tensors[IMAGE], input_size, antialias=True)  # as FaceDetector does
@@ -45,7 +67,8 @@ def dataset(paths: list[str], train_config, input_size: tuple[int, int], seed: i
 
     files = tf.data.Dataset.from_tensor_slices(sorted(paths)).shuffle(len(paths), seed=seed).repeat()
     records = files.interleave(tf.data.TFRecordDataset, cycle_length=min(len(paths), 4), block_length=4)
-    examples = records.shuffle(512, seed=seed).map(example, tf.data.AUTOTUNE, deterministic=seed is not None)
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": seed is not None}
+    examples = records.shuffle(512, seed=seed).interleave(decoded_or_left_out, **parallel).map(example, **parallel)
     return examples.padded_batch(train_config.batch_size, drop_remainder=True).prefetch(3)
 
 
@@ -56,6 +79,17 @@ def _parse(serialized) -> dict:
     parsed = tf.io.parse_single_example(serialized, keys)
     boxes = tf.stack([parsed[key] for key in (Keys.YMIN, Keys.XMIN, Keys.YMAX, Keys.XMAX)], axis=1)
     return {IMAGE: parsed[Keys.ENCODED], BOXES: boxes, WEIGHTS: parsed[Keys.WEIGHT], "name": parsed[Keys.SOURCE_ID]}
+
+
+def _report(tensors: dict, on_undecodable):
+    """Calls on_undecodable with the picture's name; false, as a filter's answer."""
+
+    def call(name: bytes) -> bool:
+        on_undecodable(name.decode())
+        return False
+
+    told = tf.numpy_function(call, [tensors["name"]], tf.bool)
+    return tf.ensure_shape(told, [])
 
 
 def _decode_crop(tensors: dict, crop, input_size) -> dict:
