@@ -59,7 +59,7 @@ def balance_rows(split: dict) -> list[tuple]:
 
 _HELP = {
     "min_face_px": "faces whose longer side is below, in pixels of the picture, are written as ignored",
-    "max_faces_per_image": "faces to learn of a picture: the smallest past so many are written as ignored",
+    "max_faces_per_image": "faces of a picture to learn: the smallest past so many are written as ignored; max_number_of_boxes has to hold them too",
     "holdout_percent": "so much of each event's train pictures goes to a third split, holdout, for tuning",
     "seed": "of the order of the pictures and of the held-out part",
     "allow_missing_images": "go on where listed pictures are missing; they are counted",

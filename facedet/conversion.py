@@ -68,7 +68,7 @@ def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), la
     output_dir = pathlib.Path(output_dir)
     landmarks = None
     if landmarks_path is not None:
-        landmarks = widerface.parse_landmarks(pathlib.Path(landmarks_path).read_text(), str(landmarks_path))
+        landmarks = widerface.load_landmarks(landmarks_path)
     eval_gt_dir = eval_gt_dir or widerface.find_eval_gt(data_dir)
     subsets = widerface.load_subsets(eval_gt_dir) if eval_gt_dir else None
     if "val" in splits and subsets is None:
@@ -206,15 +206,13 @@ class _Summary:
     balance: Balance = dataclasses.field(default_factory=Balance)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     shards: list[dict] = dataclasses.field(default_factory=list)
-    most_faces: int = 0  # to learn, of a picture
-    most_boxes: int = 0  # with those to ignore
+    most_faces: int = 0  # of a picture, ignored ones too: the OD API's max_number_of_boxes cuts both
 
     def __iadd__(self, other: "_Summary") -> "_Summary":
         self.balance += other.balance
         self.problems += other.problems
         self.shards += other.shards
         self.most_faces = max(self.most_faces, other.most_faces)
-        self.most_boxes = max(self.most_boxes, other.most_boxes)
         return self
 
     def leave_out(self, where: str, reason: str, message: str | None, faces: int, options: Options) -> None:
@@ -233,7 +231,6 @@ class _Summary:
         return {
             **self.balance.as_dict(),
             "max_faces_per_image": self.most_faces,
-            "max_boxes_per_image": self.most_boxes,
             "shards": sorted(self.shards, key=lambda shard: shard["file"]),
             "problems": [dataclasses.asdict(problem) for problem in self.notable],
         }
@@ -262,8 +259,7 @@ def _convert_shard(name: str, source: WiderFace, entries: list[Entry], known: _K
             balance.images["written" if (faces.weights > 0).any() else "written_without_face"] += 1
             writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, widerface.ATTRIBUTES))
             written += 1
-            summary.most_faces = max(summary.most_faces, int((faces.weights > 0).sum()))
-            summary.most_boxes = max(summary.most_boxes, len(faces.weights))
+            summary.most_faces = max(summary.most_faces, len(faces.weights))
     count = records.read_back(path)
     if count != written:
         raise records.RecordsError(f"{path}: wrote {written} examples, read back {count}. Is the disk full or failing?")

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, config_text, run
 from PIL import Image
 
 from facedet import anchors, conversion, records, widerface, workers
@@ -81,7 +82,19 @@ def test_faces_past_the_cap_are_ignored_smallest_first(tmp_path):
     labels = read(tmp_path / "out")["e/a.jpg"]
     assert labels.weights.tolist() == [1, 1, 0, 0]  # whoever cuts the list at the cap loses no face to learn
     np.testing.assert_allclose((labels.boxes_yxyx_norm[:, 2] - labels.boxes_yxyx_norm[:, 0]) * 80, [30, 20, 8, 12], rtol=1e-5)
-    assert split["max_faces_per_image"] == 2 and split["max_boxes_per_image"] == 4  # the first is what pipeline_config asks for
+    assert split["max_faces_per_image"] == 4  # of the record: such a cut at 2 would make background of those to ignore
+
+
+@pytest.mark.parametrize("cap", [2, 2000])
+def test_the_way_out_of_a_too_small_max_number_of_boxes_works(sample_dir, tmp_path, cap):
+    from facedet import pipeline_config
+
+    conversion.convert(sample_dir, tmp_path, options=Options(num_workers=1, max_faces_per_image=cap), say=lambda text: None)
+    with pytest.raises(pipeline_config.ConfigError, match="max_number_of_boxes: 2") as caught:
+        pipeline_config.check_data(pipeline_config.parse(config_text(tmp_path, max_number_of_boxes=2)))
+    (number,) = re.findall(r"set it to (\d+) or more", str(caught.value), re.IGNORECASE)
+    pipeline_config.check_data(pipeline_config.parse(config_text(tmp_path, max_number_of_boxes=number)))
+    assert "--max_faces_per_image" not in str(caught.value)  # it ignores faces, and they stay
 
 
 def rotated() -> bytes:
