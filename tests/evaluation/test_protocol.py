@@ -80,10 +80,9 @@ def test_equals_the_protocol_in_plain_loops(seed):
         assert 0.05 < results[subset].average_precision < 0.95
 
 
+@pytest.mark.skipif(not (SHARED / "peers").is_dir(), reason="the peers' evaluator is not here: the plain loops are the only twin")
 def test_equals_the_peers_evaluator():
-    """On made-up detections, and on jittered real annotation; the plain loops above are the twin where there are no peers."""
-    if not (SHARED / "peers").is_dir():
-        return
+    """On made-up detections, and on jittered real annotation."""
     sys.path.insert(0, str(SHARED / "peers"))
     from peers import widerface as peers
 
@@ -129,3 +128,10 @@ def test_official_text_form_and_curves(tmp_path):
     detections, truth = made_up(1)
     report.plot_curves({"made up": protocol.evaluate(detections, truth)}, tmp_path / "curves.png", "test")
     assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    (tmp_path / "WIDER_val" / "images" / "e").mkdir(parents=True)
+    (tmp_path / "WIDER_val" / "images" / "e" / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    with pytest.raises(widerface.WiderFaceError, match="e/a.jpg cannot be read .*official zip"):
+        dataset.read_picture(widerface.WiderFace(tmp_path, "val"), "e/a.jpg")
