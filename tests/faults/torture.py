@@ -11,6 +11,7 @@ exception, a signal, a hang, a GiB of memory); lost (what was whole before is no
 import argparse
 import collections
 import dataclasses
+import faulthandler
 import json
 import os
 import pathlib
@@ -107,6 +108,7 @@ def run(attack: Attack, cases: list) -> Iterator[tuple[object, str, str]]:
 def _child(attack: Attack, cases: list, write: int) -> None:
     code = 1
     try:
+        faulthandler.disable()
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
