@@ -22,7 +22,7 @@ def main(argv=None) -> int:
     parser.add_argument("--parity_images", type=int, default=100, help="pictures of the evaluation records (default: %(default)s)")
     parser.add_argument("--calibration_images", type=int, default=200, help="pictures for a float checkpoint (default: %(default)s)")
     args = parser.parse_args(argv)
-    from facedet import checkpoints, pipeline_config, records, run_record
+    from facedet import checkpoints, pipeline_config, quantization, records, run_record
     from facedet.export import exporter, parity
 
     try:
@@ -31,7 +31,13 @@ def main(argv=None) -> int:
     except parity.ParityError as error:
         print(f"error: {error}\nNothing was written to {args.output_dir}.", file=sys.stderr)
         return 2
-    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, exporter.ExportError, ValueError) as error:
+    except (
+        pipeline_config.ConfigError,
+        records.RecordsError,
+        checkpoints.CheckpointError,
+        quantization.NotQuantizableError,
+        exporter.ExportError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print((pathlib.Path(args.output_dir) / "model_card.md").read_text())

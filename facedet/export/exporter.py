@@ -1,7 +1,10 @@
 """One export: a checkpoint -> six files, their parity report and the model card, all of them or none."""
 
+import contextlib
+import errno
 import itertools
 import json
+import os
 import pathlib
 import shutil
 import tempfile
@@ -14,7 +17,9 @@ from tqdm import tqdm
 from facedet import checkpoints, detector, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.evaluation import protocol
-from facedet.export import card, parity, tflite
+from facedet.export import card, folder, parity, tflite
+
+_WEIGHTS_FOLDER = "checkpoint"
 
 
 class ExportError(Exception):
@@ -33,12 +38,15 @@ def export(
     """Writes <config name>_<precision>[_raw].tflite, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
 
     A checkpoint of quantization-aware training brings its ranges along; a float one is calibrated on the config's training
-    records. Parity is measured on its evaluation records. Raises ParityError past the limits: output_dir then stays as it was.
+    records. Parity is measured on its evaluation records. output_dir is replaced whole, by one rename, with nothing in it but an
+    export's files. Raises ParityError past the limits, ExportError for a folder with other files and for a full disk, ConfigError,
+    RecordsError, CheckpointError, NotQuantizableError: output_dir then stays as it was.
     command: what was typed, for the card.
     """
     begin = time.perf_counter()
     config = pipeline_config.read(config_path)
-    name = pathlib.Path(config_path).stem
+    name, output_dir = pathlib.Path(config_path).stem, pathlib.Path(output_dir)
+    _require_export_or_nothing(output_dir, name)
     reference = CheckpointDetector.from_checkpoint(config, checkpoint, protocol.LEAST_SCORE)
     model, quantizable = reference.model, reference.quantizable
     if reference.quantize:
@@ -55,10 +63,7 @@ def export(
         "score_threshold": round(suppression.score_threshold, 6),
         "iou_threshold": round(suppression.iou_threshold, 6),
     }
-    output_dir = pathlib.Path(output_dir)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}.") as directory:
-        made = pathlib.Path(directory)
+    with _full_disk_named(output_dir, model), folder.replacing(output_dir) as made:
         kinds = list(itertools.product(tflite.PRECISIONS, (True, False)))
         files, detectors, precisions, references = [], {"checkpoint": reference}, {}, {}
         in_float = "checkpoint"
@@ -90,16 +95,49 @@ def export(
             "licence": card.LICENCE,
         }
         card.write(made_card, made)
-        weights = made / "checkpoint"
+        weights = made / _WEIGHTS_FOLDER
         weights.mkdir()
-        checkpoints.write_weights(str(weights / f"ckpt-{reference.step}"), quantizable, reference.step)
+        checkpoints.write_weights(str(weights / f"ckpt-{reference.step}"), quantizable, reference.step, reference.quantize)
         if made_card["training"]:
             (weights / run_record.NAME).write_text(json.dumps(made_card["training"], indent=1) + "\n")
-        output_dir.mkdir(exist_ok=True)
-        shutil.rmtree(output_dir / weights.name, ignore_errors=True)
-        for path in made.iterdir():
-            shutil.move(path, output_dir / path.name)
     return made_card
+
+
+def _require_export_or_nothing(output_dir: pathlib.Path, name: str) -> None:
+    """The folder is replaced whole: nothing may be in it but what an export wrote."""
+    if not output_dir.exists():
+        return
+    if not output_dir.is_dir():
+        raise ExportError(f"{output_dir} is no folder: name another.")
+    written = {card.JSON_FILE, card.MARKDOWN_FILE, _WEIGHTS_FOLDER}
+    written |= {f"{name}_{precision}{raw}.tflite" for precision in tflite.PRECISIONS for raw in ("", "_raw")}
+    if (output_dir / card.JSON_FILE).is_file():
+        with contextlib.suppress(card.CardError):  # a damaged one is replaced
+            written |= {entry["file"] for entry in card.read(output_dir)["files"]}
+    others = sorted(path.name for path in output_dir.iterdir() if path.name not in written and not path.name.startswith("."))
+    if others:
+        raise ExportError(
+            f"{output_dir} holds {', '.join(others[:3])}, which no export of {name} wrote, and is replaced whole: name a folder of its own."
+        )
+
+
+@contextlib.contextmanager
+def _full_disk_named(output_dir: pathlib.Path, model):
+    """OSError and TensorFlow's errors of writing -> ExportError."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        left = f"{output_dir} is as it was" if output_dir.exists() else f"nothing was written to {output_dir}"
+        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            place, temporary, parameters = output_dir.resolve().parent, tempfile.gettempdir(), model.network.count_params()
+            raise ExportError(
+                f"The disk is full: an export takes about {parameters * 20 / 1e6:.0f} MB in {place} "
+                f"({shutil.disk_usage(place).free / 1e6:.0f} MB are free) and {parameters * 10 / 1e6:.0f} MB in {temporary} "
+                f"({shutil.disk_usage(temporary).free / 1e6:.0f} MB are free); {left}. Make room and export again."
+            ) from error
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.ENOTDIR, errno.EEXIST):
+            raise ExportError(f"{error}; {left}. Name a folder, not a mount point, inside one that can be written.") from error
+        raise
 
 
 def _multiply_adds(network) -> int:
