@@ -85,7 +85,7 @@ def run(attack: Attack, cases: list) -> Iterator[tuple[object, str, str]]:
         os.close(write)
         with open(read, "rb", buffering=0) as answers:
             text = b""
-            while select.select([answers], [], [], SECONDS * (10 if attack.takes_long else 1))[0] and (chunk := answers.read(65536)):
+            while select.select([answers], [], [], SECONDS * (20 if attack.takes_long else 1))[0] and (chunk := answers.read(65536)):
                 text += chunk
                 *lines, text = text.split(b"\n")
                 for line in lines:
