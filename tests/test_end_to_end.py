@@ -78,7 +78,9 @@ def test_measured_figures_go_into_the_card(demo):
     measured = json.loads((exported / "model_card.json").read_text(), parse_constant=pytest.fail)["measured"]
     assert set(measured["accuracy"]) == set(measured["latency"]) and len(measured["accuracy"]) == 6
     assert measured["accuracy"]["int8"]["average_precision"]["easy"] > 0.5
-    assert measured["recall_by_rotation"]["easy"]["0"] > measured["recall_by_rotation"]["easy"]["90"] - 0.2
+    for subset in ("easy", "medium"):  # it was taught upright faces
+        turned = measured["recall_by_rotation"][subset]
+        assert turned["0"] > max(turned["60"], turned["90"])
     assert all(0 < row["wall_ms_p50"] <= row["wall_ms_p95"] for row in measured["latency"].values())
     text = (exported / "model_card.md").read_text()
     assert all(heading in text for heading in ("## Accuracy", "## Latency", "turned by so many degrees"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS, MAIN_CONFIG, ROOT
 
 from facedet import pipeline_config, quantization
 from facedet.export import flatbuffer, tflite
@@ -11,6 +11,7 @@ from facedet.od_api import detection_model
 import tensorflow as tf  # isort: skip
 
 ALL = [*CONFIGS, ROOT / "tests" / "stock_ssd_mobilenet_v2.config"]
+SIDE = 96  # px, of the networks that are exported here
 NMS = {"max_detections": 50, "score_threshold": 0.01, "iou_threshold": 0.5}
 
 
@@ -19,6 +20,59 @@ def built(request):
     config = pipeline_config.read(str(request.param))
     model = detection_model.build(config, is_training=True)
     return request.param, config, model, quantization.QuantizableNetwork(model.network)
+
+
+class Small:
+    """A config's network at SIDE px with random weights whose outputs vary, its ranges, its int8 file and what it must compute."""
+
+    def __init__(self, path):
+        config = pipeline_config.read(str(path))
+        resizer = config.model.ssd.image_resizer.fixed_shape_resizer
+        resizer.height = resizer.width = SIDE
+        self.model = model = detection_model.build(config, is_training=True)
+        self.quantizable = quantization.QuantizableNetwork(model.network)
+        generator = np.random.default_rng(0)
+        noise = tf.image.resize(generator.uniform(0, 255, (8, 12, 12, 3)), (SIDE, SIDE))
+        self.images = (noise * (1.0, 0.7, 0.4)).numpy().astype(np.uint8)  # colours of different means
+        inputs = model.preprocess(self.images)[0]
+        for layer in model.network.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.beta.assign(generator.normal(1, 1, layer.beta.shape))  # few are dead
+                layer.gamma.assign(generator.uniform(0.7, 1.3, layer.gamma.shape))
+                layer.momentum = 0.0  # one pass in training gives it these pictures' own mean and variance
+        model.network(inputs, training=True)
+        heads = [model.network.get_layer(f"{kind}_head_{i}") for i in range(len(model.anchors_per_location)) for kind in ("box", "class")]
+        for head in heads:
+            kernel, *bias = head.get_weights()
+            head.set_weights([generator.normal(0, 1, kernel.shape), *(np.zeros_like(b) for b in bias)])
+        for head, values in zip(heads, tf.keras.Model(model.network.inputs, [h.output for h in heads])(inputs), strict=True):
+            kernel, *bias = head.get_weights()
+            scale = 1.5 / values.numpy().std()
+            head.set_weights([kernel * scale, *(np.full_like(b, -values.numpy().mean() * scale) for b in bias)])
+        for _ in range(3):
+            self.quantizable.observe(inputs[:4], training=False)
+        self.data = tflite.convert(model, self.quantizable, "int8", with_nms=False, nms=NMS)
+        encodings, logits = self.quantizable.simulate(inputs[:2], training=False)
+        self.scores = tf.sigmoid(logits).numpy()[:, :, -1]
+        self.boxes = model._batch_decode(encodings, model.anchors.get())[0].numpy()
+
+    def require_same(self, data: bytes, images=None) -> None:
+        """AssertionError where a raw int8 file computes other boxes or scores than the simulation of its quantization."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=data)
+        interpreter.allocate_tensors()
+        (given,) = interpreter.get_input_details()
+        assert given["name"] == "image" and given["dtype"] == np.uint8 and tuple(given["shape"]) == (1, SIDE, SIDE, 3)
+        for image, scores, boxes in zip(self.images if images is None else images, self.scores, self.boxes, strict=False):
+            interpreter.set_tensor(given["index"], image[None])
+            interpreter.invoke()
+            found, found_scores = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
+            assert scores.std() > 0.15  # it says something
+            assert np.abs(found_scores[:, -1] - scores).mean() < 0.05  # what is wrong gives 0.09 and more
+            corners = np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], 1)
+            sides = (boxes[:, 2:] - boxes[:, :2]).mean(1, keepdims=True)
+            assert (np.abs(corners - boxes) / sides).max(1).mean() < 0.1  # 0.2 and more
 
 
 def test_there_are_the_four_configs_of_the_owner():
@@ -78,28 +132,69 @@ def test_steps_lower_the_loss_in_float_and_quantized(built):
     assert np.isfinite(losses(quantizable.simulate, 2)).all()
 
 
-def test_the_int8_file_computes_what_the_simulation_does(built):
-    from ai_edge_litert.interpreter import Interpreter
-
-    _, _, model, quantizable = built
-    generator = np.random.default_rng(0)
-    image = tf.image.resize(generator.uniform(0, 255, (1, 8, 8, 3)), model.input_size).numpy().astype(np.uint8)
-    for _ in range(3):
-        quantizable.observe(model.preprocess(image)[0], training=False)
-    data = tflite.convert(model, quantizable, "int8", with_nms=False, nms=NMS)
-    operators = flatbuffer.operators(data)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_the_int8_file_computes_what_the_simulation_does(path):
+    small = Small(path)
+    operators = flatbuffer.operators(small.data)
     assert "CUSTOM" not in operators and not any(name.startswith("TFLite_") for name in operators)
-    interpreter = Interpreter(model_content=data)
-    interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    assert given["name"] == "image" and given["dtype"] == np.uint8 and tuple(given["shape"]) == (1, *model.input_size, 3)
-    interpreter.set_tensor(given["index"], image)
-    interpreter.invoke()
-    boxes, scores = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
-    encodings, logits = quantizable.simulate(model.preprocess(image)[0], training=False)
-    expected = tf.sigmoid(logits).numpy()[0, :, -1:]
-    assert np.abs(scores - expected).mean() < 0.02
-    decoded = model._batch_decode(encodings, model.anchors.get())[0].numpy()[0]
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
-    sides = (decoded[:, 2:] - decoded[:, :2]).mean(1, keepdims=True)
-    assert np.median(np.abs(corners - decoded) / sides) < 0.1
+    small.require_same(small.data)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Small(MAIN_CONFIG)
+
+
+def _with(change, data: bytes) -> bytes:
+    """The file with its graph changed."""
+    model = flatbuffer.unpack(data)
+    change(model, model.subgraphs[0])
+    return flatbuffer.pack(model)
+
+
+def _shuffle_kernels(model, graph) -> None:
+    generator = np.random.default_rng(1)
+    for tensor in graph.tensors:
+        if tensor.name.startswith(b"tfl.pseudo_qconst") and len(tensor.shape) == 4:
+            buffer = model.buffers[tensor.buffer]
+            buffer.data = generator.permutation(buffer.data)
+
+
+def _transpose_kernels(model, graph) -> None:
+    for tensor in graph.tensors:
+        if tensor.name.startswith(b"tfl.pseudo_qconst") and len(tensor.shape) == 4:
+            buffer = model.buffers[tensor.buffer]
+            buffer.data = np.asarray(buffer.data).reshape(tensor.shape).transpose(0, 2, 1, 3).ravel()
+
+
+def _drop_mean(model, graph) -> None:
+    graph.tensors[graph.inputs[0]].quantization.zeroPoint = [0]
+
+
+def _drop_normalization(model, graph) -> None:
+    quantized = graph.tensors[graph.inputs[0]].quantization
+    quantized.scale, quantized.zeroPoint = [1.0], [0]
+
+
+@pytest.mark.parametrize("change", [_shuffle_kernels, _transpose_kernels, _drop_mean, _drop_normalization])
+def test_a_changed_graph_is_seen(small, change):
+    small.require_same(_with(lambda model, graph: None, small.data))  # what fails below is the change
+    with pytest.raises(AssertionError):
+        small.require_same(_with(change, small.data))
+
+
+def test_another_order_of_colours_is_seen(small):
+    with pytest.raises(AssertionError):
+        small.require_same(small.data, small.images[..., ::-1])
+
+
+@pytest.mark.parametrize("change", ["one anchor on", "a place on", "axes"])
+def test_other_anchors_are_seen(small, change, monkeypatch):
+    right, per_place = tflite.anchors_yxhw(small.model), small.model.anchors_per_location[0]
+    wrong = {"one anchor on": np.roll(right, 1, 0), "a place on": np.roll(right, per_place, 0), "axes": right[:, [1, 0, 3, 2]]}[change]
+    body = tflite._body(small.model, small.quantizable, "int8")
+    monkeypatch.setattr(tflite, "_body", lambda *arguments: body)
+    small.require_same(tflite.convert(small.model, small.quantizable, "int8", False, NMS))
+    monkeypatch.setattr(tflite, "anchors_yxhw", lambda model: wrong)
+    with pytest.raises(AssertionError):
+        small.require_same(tflite.convert(small.model, small.quantizable, "int8", False, NMS))

@@ -1,8 +1,10 @@
 """The exported files: names, order, static shapes, metadata, the parity gate, and the GPU accelerator."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -180,3 +182,46 @@ def test_multiply_adds_count_depthwise_convolutions_too():
     x = tf.keras.layers.DepthwiseConv2D(3, padding="same")(image)
     network = tf.keras.Model(image, tf.keras.layers.Conv2D(5, 1)(x))
     assert exporter._multiply_adds(network) == 64 * 3 * 9 + 64 * 3 * 5
+
+
+def _export_to(records_dir, tmp_path, out):
+    from facedet.export import exporter
+
+    config = tmp_path / MAIN_CONFIG.name
+    config.write_text(config_text(records_dir))
+    return exporter.export(str(config), str(SHIPPED / "checkpoint"), str(out), parity_images=3, say=lambda text: None)
+
+
+def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, tmp_path):
+    """It would be replaced whole."""
+    from facedet.export import exporter
+
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years")
+    with pytest.raises(exporter.ExportError, match=r"home holds thesis\.txt, which no export"):
+        _export_to(records_dir, tmp_path, tmp_path / "home")
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years"
+
+
+def test_a_full_disk_is_one_sentence_and_the_older_export_stays(records_dir, tmp_path, monkeypatch):
+    from facedet.export import exporter, tflite
+
+    shutil.copytree(SHIPPED, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tflite, "convert", full)
+    with pytest.raises(exporter.ExportError, match=r"The disk is full: an export takes about \d+ MB in .*out is as it was\. Make room"):
+        _export_to(records_dir, tmp_path, tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", MAIN_CONFIG.name]
+
+
+def test_what_is_no_fault_of_the_disk_shows_as_it_is(tmp_path):
+    from facedet.export import exporter
+
+    for error in (ValueError("a bug"), OSError("cannot identify image file")):
+        with pytest.raises(type(error)), exporter._full_disk_named(tmp_path, None):
+            raise error
