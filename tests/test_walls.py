@@ -9,7 +9,20 @@ import sys
 from conftest import ROOT, run
 
 FACEDET = ROOT / "facedet"
-LIGHT = ("detector", "flatbuffer_reader", "model_file", "boxes", "widerface", "mat_file", "official_files", "evaluation", "jpeg", "benchmark", "run_record", "backup")  # neither TensorFlow nor the OD API
+LIGHT = (
+    "detector",
+    "flatbuffer_reader",
+    "model_file",
+    "boxes",
+    "widerface",
+    "mat_file",
+    "official_files",
+    "evaluation",
+    "jpeg",
+    "benchmark",
+    "run_record",
+    "backup",
+)  # neither TensorFlow nor the OD API
 ORDER = ["errors", "keras2", "boxes", "jpeg", "mat_file", "official_files", "widerface", "records", "workers", "conversion", "sample", "anchors", "networks", "od_api", "config_checks", "pipeline_config", "quantization",
          "checkpoints", "run_record", "evaluation", "flatbuffer_reader", "model_file", "detector", "benchmark", "drawing", "checkpoint_detector", "validation", "freezing", "stop_signals", "training", "export"]  # fmt: skip
 
