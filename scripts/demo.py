@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 NAME = "ssd_mobilenet_v2_quantized_224x224_widerface"
 SHIPPED = ROOT / "exported_models" / NAME / "checkpoint"
+MARK = ".made_by_the_demo"  # in a folder that the next demo may replace
 
 
 def main(argv=None) -> int:
@@ -30,8 +31,11 @@ def main(argv=None) -> int:
     parser.add_argument("--num_steps", type=int, default=160, help="of training, in batches of 16 (default: %(default)s)")
     args = parser.parse_args(argv)
     output = pathlib.Path(args.output_dir).resolve()
+    if output.exists() and any(output.iterdir()) and not (output / MARK).is_file():
+        sys.exit(f"error: {output} holds files that no demo made: remove it, or name another --output_dir.")
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
+    (output / MARK).touch()
     run = _Runner(total=5 if args.data_dir else 6)
 
     data_dir = pathlib.Path(args.data_dir).resolve() if args.data_dir else output / "sample"
