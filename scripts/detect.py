@@ -50,7 +50,8 @@ def main(argv=None) -> int:
                 _picture(detector, path, target)
         except (DetectorError, VideoError, OSError) as error:  # OSError: of what is written
             failed += 1
-            tqdm.write(f"error: {path}: {error}", file=sys.stderr)
+            named = str(path) in str(error)
+            tqdm.write(f"error: {error}" if named else f"error: {path}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -65,6 +66,8 @@ def _files(inputs) -> list[tuple[pathlib.Path, pathlib.Path]]:
         if given.is_dir():
             found = [p for p in sorted(given.rglob("*")) if p.suffix.lower() in PICTURES | VIDEOS and not p.is_dir()]
             found = [(p, p.relative_to(given)) for p in found if not p.stem.endswith(FOUND)]
+            if not found:
+                print(f"{given} holds no picture and no film.", file=sys.stderr)
         else:
             found = [(given, pathlib.Path(given.name))]
         for path, relative in found:

@@ -79,3 +79,9 @@ def test_a_bug_shows_as_one(face, tmp_path, monkeypatch):
     monkeypatch.setattr(detect.drawing, "draw_boxes", lambda *_, **__: int("no number"))
     with pytest.raises(ValueError, match="no number"):
         detect.main([str(tmp_path / "face.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")])
+
+
+def test_a_folder_without_pictures_is_a_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = run("scripts/detect.py", "--tflite", TFLITE, "--output_dir", tmp_path / "out", tmp_path / "empty")
+    assert f"{tmp_path / 'empty'} holds no picture and no film." in said
