@@ -1,5 +1,6 @@
 """Mutations of every kind of file that the project reads, and of what its web server is asked."""
 
+import copy
 import functools
 import http.client
 import http.server
@@ -105,7 +106,7 @@ def mutated_json(data: bytes, changes) -> bytes:
         if odd == "remove" and holder is not tree:
             del holder[key]
         else:
-            holder[key] = odd
+            holder[key] = copy.deepcopy(odd)  # the same list twice would make a circle
     return json.dumps(tree[""]).encode()
 
 
