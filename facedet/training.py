@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import errno
 import math
-import os
 import pathlib
 import shutil
 import sys
@@ -14,7 +12,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import checkpoints, freezing, pipeline_config, records, run_record, stop_signals, validation
+from facedet import checkpoints, errors, freezing, pipeline_config, records, run_record, stop_signals, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.evaluation import protocol
 from facedet.networks import pretrained
@@ -170,7 +168,7 @@ class Trainer:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            if not any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            if not errors.is_full_disk(error):
                 raise
             self._remove_halves()
             state = (*self.weights.values(), *self.average.values(), *self.optimizer.variables())

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import itertools
 import json
-import os
 import pathlib
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import checkpoints, detector, pipeline_config, records, run_record, validation
+from facedet import checkpoints, detector, errors, pipeline_config, records, run_record, validation
 from facedet.checkpoint_detector import CheckpointDetector
 from facedet.evaluation import protocol
 from facedet.export import card, folder, parity, tflite
@@ -128,7 +127,7 @@ def _full_disk_named(output_dir: pathlib.Path, model):
         yield
     except (OSError, tf.errors.OpError) as error:
         left = f"{output_dir} is as it was" if output_dir.exists() else f"nothing was written to {output_dir}"
-        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+        if errors.is_full_disk(error):
             place, temporary, parameters = output_dir.resolve().parent, tempfile.gettempdir(), model.network.count_params()
             raise ExportError(
                 f"The disk is full: an export takes about {parameters * 20 / 1e6:.0f} MB in {place} "
