@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
-from facedet import widerface
+from facedet.data import widerface
 
 PARTS = ("WIDER_train", "WIDER_val", "wider_face_split")
 LISTS = ("eval_gt", "eval_tools")

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tabulate import tabulate
 
-from facedet import conversion, records, widerface
+from facedet.data import conversion, records, widerface
 
 
 def main(argv=None) -> int:

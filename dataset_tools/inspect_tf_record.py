@@ -20,7 +20,9 @@ from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
-from facedet import boxes, drawing, jpeg, records, validation
+from facedet.data import jpeg, records
+from facedet.evaluation import validation
+from facedet.runtime import boxes, drawing
 
 EDGES = (0, 8, 16, 32, 64, 128, 256, 512, np.inf)
 

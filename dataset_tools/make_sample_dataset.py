@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from facedet import sample
+from facedet.data import sample
 
 
 def main(argv=None) -> int:

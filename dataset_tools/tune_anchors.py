@@ -15,8 +15,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tabulate import tabulate
 
-from facedet import anchors, pipeline_config, records
-from facedet.od_api import detection_model
+from facedet.assign import anchor_ladder
+from facedet.data import records
+from facedet.detectors import ssd
+from facedet.recipe import pipeline_config
 
 
 def main(argv=None) -> int:
@@ -35,27 +37,27 @@ def main(argv=None) -> int:
         else:
             raise pipeline_config.ConfigError(f"{args.pipeline_config_path} has no eval_input_reader: name record files with --records.")
         records.check_shards(paths)
-        model = detection_model.build(config, is_training=False)
+        model = ssd.build(config, is_training=False)
     except (pipeline_config.ConfigError, records.RecordsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    faces = anchors.FaceSet.read(paths)
+    faces = anchor_ladder.FaceSet.read(paths)
     if not len(faces.boxes_yxyx_norm):
         print(f"error: {paths[0]} and its like hold no face to fit anchors to.", file=sys.stderr)
         return 1
     own = model.anchors.get().numpy()
-    best = anchors.best_overlap(faces.boxes_yxyx_norm, own)
-    rows = anchors.coverage_table(faces, best, model.input_size)
+    best = anchor_ladder.best_overlap(faces.boxes_yxyx_norm, own)
+    rows = anchor_ladder.coverage_table(faces, best, model.input_size)
     print(f"{len(own):,} anchors, {len(best):,} faces, pictures stretched to {model.input_size[1]}x{model.input_size[0]}")
     print(coverage_text(rows))
     _plot(faces, best, model.input_size, args.plot)
-    ladder = anchors.fit_ladder(faces, model.input_size, args.smallest_px)
-    print(f"\nThe plot is {args.plot}. A ladder fitted to these faces:\n\n{anchors.config_text(ladder)}")
+    ladder = anchor_ladder.fit_ladder(faces, model.input_size, args.smallest_px)
+    print(f"\nThe plot is {args.plot}. A ladder fitted to these faces:\n\n{anchor_ladder.config_text(ladder)}")
     return 0
 
 
 def coverage_text(rows: list[dict]) -> str:
-    """Rows of anchors.coverage_table() as a table; '-' stands for the share of no faces."""
+    """Rows of anchor_ladder.coverage_table() as a table; '-' stands for the share of no faces."""
     table = [[r["label"], r["faces"], *(f"{r[key]:.1%}" if r["faces"] else "-" for key in ("half", "third"))] for r in rows]
     return tabulate(table, ["faces", "number", "best IoU >= 0.5", "best IoU >= 0.35"], "github", intfmt=",")
 

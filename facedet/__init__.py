@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from facedet import _version
-from facedet.detector import DetectorError, FaceDetector, Faces
+from facedet.runtime.detector import DetectorError, FaceDetector, Faces
 
 __all__ = ["DetectorError", "FaceDetector", "Faces"]
 __version__ = _version.__version__

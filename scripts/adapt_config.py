@@ -29,7 +29,8 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     from google.protobuf import text_format
 
-    from facedet import pipeline_config, run_record
+    from facedet.recipe import pipeline_config
+    from facedet.training import run_record
 
     try:
         config = pipeline_config.read(args.pipeline_config_path)

@@ -19,8 +19,9 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, benchmark
-from facedet.detector import read_picture, resize
+from facedet import DetectorError, FaceDetector
+from facedet.runtime import benchmark
+from facedet.runtime.detector import read_picture, resize
 
 
 class Peer:

@@ -24,7 +24,7 @@ import tensorflow as tf
 from PIL import Image
 from tabulate import tabulate
 
-from facedet import conversion, widerface
+from facedet.data import conversion, widerface
 
 
 def main(argv=None) -> int:

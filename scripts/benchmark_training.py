@@ -57,12 +57,13 @@ def main(argv=None) -> int:
 
 def _measure(args) -> float:
     """Pictures a second: the median step after the first ones."""
-    from facedet import memory
+    from facedet.training import memory
 
     if args.only != "stock":
         memory.keep_freed_memory()
-    from facedet import pipeline_config, training
-    from facedet.od_api import input_pipeline, stock_training
+    from facedet.od_api import stock_training
+    from facedet.recipe import pipeline_config
+    from facedet.training import input_pipeline, trainer
 
     if args.only in ("stock", "ours_stock"):
         config = pipeline_config.read(args.stock_config)
@@ -80,7 +81,7 @@ def _measure(args) -> float:
     config.train_config.max_number_of_boxes = 2000
     config.train_config.ClearField("fine_tune_checkpoint")
     with tempfile.TemporaryDirectory() as directory:
-        trainer = training.Trainer(config, directory, say=lambda text: None)
+        trainer = trainer.Trainer(config, directory, say=lambda text: None)
         dataset = input_pipeline.dataset(trainer.train_paths, config.train_config, trainer.model.input_size)
         batches = iter(dataset)
         if args.only == "input":

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from facedet import DetectorError, FaceDetector, boxes, detector
+from facedet import DetectorError, FaceDetector
+from facedet.runtime import boxes, detector
 
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4

@@ -85,7 +85,7 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
     """The 224 config for a few minutes: fewer and smaller steps, quantization after 60% of them."""
     from google.protobuf import text_format
 
-    from facedet import pipeline_config
+    from facedet.recipe import pipeline_config
 
     config = pipeline_config.read(str(ROOT / "configs" / f"{NAME}.config"))
     pipeline_config.adapt(config, num_steps, batch_size=16, records_dir=str(records))
@@ -104,7 +104,7 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
 
 
 def _from_zip(data_dir: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
-    from facedet import widerface
+    from facedet.data import widerface
 
     source = widerface.WiderFace(data_dir, "val")
     names = sorted(source.sizes())
@@ -121,7 +121,7 @@ def _report(output: pathlib.Path, files, run: _Runner) -> None:
     from PIL import Image
     from tabulate import tabulate
 
-    from facedet import drawing
+    from facedet.runtime import drawing
 
     found = sorted((output / "found").glob("*.found.png"))
     Image.fromarray(drawing.contact_sheet([np.asarray(Image.open(path)) for path in found])).save(output / "found.png")

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, Faces, drawing
-from facedet.detector import read_picture
+from facedet import DetectorError, FaceDetector, Faces
+from facedet.runtime import drawing
+from facedet.runtime.detector import read_picture
 
 FOUND = ".found"  # before the suffix of what is written: such files are left out where a folder is walked through
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}

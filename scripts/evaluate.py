@@ -19,7 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, widerface
+from facedet import DetectorError, FaceDetector
+from facedet.data import widerface
 from facedet.evaluation import dataset, protocol, report
 
 
@@ -82,13 +83,15 @@ def _detectors(args) -> tuple[dict, dict[str, float]]:
     if args.tflite:
         detectors = {pathlib.Path(path).stem: FaceDetector(path, args.score_threshold, args.num_threads) for path in args.tflite}
         return detectors, {label: detector.details["score_threshold"] for label, detector in detectors.items()}
-    from facedet import checkpoints, pipeline_config, quantization
-    from facedet.checkpoint_detector import CheckpointDetector
+    from facedet.evaluation.checkpoint_detector import CheckpointDetector
+    from facedet.quantization.network import NotQuantizableError
+    from facedet.recipe import pipeline_config
+    from facedet.weights import checkpoints
 
     try:
         config = pipeline_config.read(args.pipeline_config_path)
         detector = CheckpointDetector.from_checkpoint(config, args.checkpoint_dir, args.score_threshold)
-    except (pipeline_config.ConfigError, checkpoints.CheckpointError, quantization.NotQuantizableError) as error:
+    except (pipeline_config.ConfigError, checkpoints.CheckpointError, NotQuantizableError) as error:
         raise DetectorError(str(error)) from error
     label = f"checkpoint_{detector.step}"
     return {label: detector}, {label: config.model.ssd.post_processing.batch_non_max_suppression.score_threshold}

@@ -22,8 +22,12 @@ def main(argv=None) -> int:
     parser.add_argument("--parity_images", type=int, default=100, help="pictures of the evaluation records (default: %(default)s)")
     parser.add_argument("--calibration_images", type=int, default=200, help="pictures for a float checkpoint (default: %(default)s)")
     args = parser.parse_args(argv)
-    from facedet import checkpoints, pipeline_config, quantization, records, run_record
+    from facedet.data import records
     from facedet.export import exporter, parity
+    from facedet.quantization.network import NotQuantizableError
+    from facedet.recipe import pipeline_config
+    from facedet.training import run_record
+    from facedet.weights import checkpoints
 
     try:
         card = exporter.export(args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images,
@@ -35,7 +39,7 @@ def main(argv=None) -> int:
         pipeline_config.ConfigError,
         records.RecordsError,
         checkpoints.CheckpointError,
-        quantization.NotQuantizableError,
+        NotQuantizableError,
         exporter.ExportError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,10 +17,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
-from facedet import DetectorError, FaceDetector, benchmark, run_record, widerface
-from facedet.detector import resize
+from facedet import DetectorError, FaceDetector
+from facedet.data import widerface
 from facedet.evaluation import dataset, protocol, rotation
 from facedet.export import card as model_card
+from facedet.runtime import benchmark
+from facedet.runtime.detector import resize
+from facedet.training import run_record
 
 ROTATION_SCORE = 0.5  # FaceDetector's own
 LATENCY_PICTURES = 10

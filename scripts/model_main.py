@@ -32,10 +32,13 @@ FLAGS = flags.FLAGS
 
 def main(unused_argv) -> None:
     """Reads FLAGS, which may be replaced by any object that has the attributes of the flags above."""
-    from facedet import memory
+    from facedet.training import memory
 
     memory.keep_freed_memory()  # before TensorFlow starts its threads
-    from facedet import checkpoints, pipeline_config, records, run_record, training
+    from facedet.data import records
+    from facedet.recipe import pipeline_config
+    from facedet.training import run_record, trainer
+    from facedet.weights import checkpoints
 
     values = _values()
     if values["hparams_overrides"]:
@@ -50,7 +53,7 @@ def main(unused_argv) -> None:
             return
         if not config.train_config.num_steps:
             raise pipeline_config.ConfigError("train_config.num_steps is 0: set it, or give --num_train_steps.")
-        schedule = training.Schedule(
+        schedule = trainer.Schedule(
             num_steps=config.train_config.num_steps,
             save_every=values["checkpoint_every_n"],
             evaluate_every=values["eval_every_n"],
@@ -58,8 +61,8 @@ def main(unused_argv) -> None:
             eval_train_sample=values["sample_1_of_n_eval_on_train_examples"],
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
-        training.Trainer(config, values["model_dir"], commands=commands).train(schedule)
-    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, training.NotFiniteError) as error:
+        trainer.Trainer(config, values["model_dir"], commands=commands).train(schedule)
+    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -82,9 +85,11 @@ def _values() -> dict:
 
 
 def _evaluate_checkpoints(config, values) -> None:
-    from facedet import checkpoints, pipeline_config, records, validation
-    from facedet.checkpoint_detector import CheckpointDetector
-    from facedet.evaluation import protocol
+    from facedet.data import records
+    from facedet.evaluation import protocol, validation
+    from facedet.evaluation.checkpoint_detector import CheckpointDetector
+    from facedet.recipe import pipeline_config
+    from facedet.weights import checkpoints
 
     on_train = values["eval_training_data"]
     if not on_train and not config.eval_input_reader:

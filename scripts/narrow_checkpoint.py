@@ -22,14 +22,14 @@ def main(argv=None) -> int:
     parser.add_argument("--output", required=True, help="a folder for the checkpoint")
     args = parser.parse_args(argv)
 
-    from facedet import checkpoints, pipeline_config
-    from facedet.networks import narrowing
-    from facedet.od_api import detection_model
-    from facedet.quantization import QuantizableNetwork
+    from facedet.detectors import ssd
+    from facedet.quantization.network import QuantizableNetwork
+    from facedet.recipe import pipeline_config
+    from facedet.weights import checkpoints, narrowing
 
     try:
         wide, narrow = (
-            QuantizableNetwork(detection_model.build(pipeline_config.read(path), is_training=False).network)
+            QuantizableNetwork(ssd.build(pipeline_config.read(path), is_training=False).network)
             for path in (args.pipeline_config_path, args.narrow_config_path)
         )
         checkpoints.load(args.checkpoint, wide)

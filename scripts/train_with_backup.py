@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from facedet import backup
+from facedet.training import backup
 
 
 def main(argv=None) -> int:

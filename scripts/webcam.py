@@ -20,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
-from facedet import DetectorError, FaceDetector, drawing
+from facedet import DetectorError, FaceDetector
+from facedet.runtime import drawing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAME = "ssd_mobilenet_v2_quantized_224x224_widerface"

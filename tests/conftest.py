@@ -22,14 +22,14 @@ sys.path.insert(0, str(ROOT))
 
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory) -> pathlib.Path:
-    from facedet import sample
+    from facedet.data import sample
 
     return sample.make(str(tmp_path_factory.mktemp("sample")), num_train=24, num_val=12)
 
 
 @pytest.fixture(scope="session")
 def records_dir(sample_dir, tmp_path_factory) -> pathlib.Path:
-    from facedet import conversion
+    from facedet.data import conversion
 
     directory = tmp_path_factory.mktemp("records")
     landmarks = sample_dir / "landmarks" / "train_label.txt"

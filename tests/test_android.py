@@ -43,8 +43,8 @@ def raw_outputs(detector, image):
 def test_kotlin_finds_what_facedetector_finds(classes, tmp_path):
     from PIL import Image
 
-    from facedet import sample
-    from facedet.detector import resize
+    from facedet.data import sample
+    from facedet.runtime.detector import resize
 
     (path,) = SHIPPED.glob("*_float16_raw.tflite")
     folder = sample.make(str(tmp_path / "sample"), num_train=2, num_val=6)

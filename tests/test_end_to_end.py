@@ -133,7 +133,7 @@ def test_inspect_and_tune(records_dir, work):
     assert "| Easy" in said and "11,564 anchors" in said and (work / "coverage.png").is_file()
     ladder = said[said.index("anchor_generator {") :]
     text = MAIN_CONFIG.read_text()
-    from facedet import pipeline_config
+    from facedet.recipe import pipeline_config
 
     pipeline_config.parse(text[: text.index("    anchor_generator {")] + ladder + text[text.index("    post_processing {") :])
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from conftest import CONFIGS, MAIN_CONFIG, ROOT
 
-from facedet import pipeline_config, quantization
-from facedet.export import flatbuffer, tflite
-from facedet.od_api import detection_model
+from facedet.detectors import ssd
+from facedet.export.formats import flatbuffer, tflite
+from facedet.quantization.network import QuantizableNetwork
+from facedet.recipe import pipeline_config
 
 import tensorflow as tf  # isort: skip
 
@@ -18,8 +19,8 @@ NMS = {"max_detections": 50, "score_threshold": 0.01, "iou_threshold": 0.5}
 @pytest.fixture(scope="module", params=ALL, ids=lambda path: path.stem)
 def built(request):
     config = pipeline_config.read(str(request.param))
-    model = detection_model.build(config, is_training=True)
-    return request.param, config, model, quantization.QuantizableNetwork(model.network)
+    model = ssd.build(config, is_training=True)
+    return request.param, config, model, QuantizableNetwork(model.network)
 
 
 class Small:
@@ -29,8 +30,8 @@ class Small:
         config = pipeline_config.read(str(path))
         resizer = config.model.ssd.image_resizer.fixed_shape_resizer
         resizer.height = resizer.width = SIDE
-        self.model = model = detection_model.build(config, is_training=True)
-        self.quantizable = quantization.QuantizableNetwork(model.network)
+        self.model = model = ssd.build(config, is_training=True)
+        self.quantizable = QuantizableNetwork(model.network)
         generator = np.random.default_rng(0)
         noise = tf.image.resize(generator.uniform(0, 255, (8, 12, 12, 3)), (SIDE, SIDE))
         self.images = (noise * (1.0, 0.7, 0.4)).numpy().astype(np.uint8)  # colours of different means

@@ -13,7 +13,7 @@ FOLDERS = (
     "examples/android",
     "exported_models",
     "exported_models/*",
-    "facedet/networks",
+    "facedet/detectors",
     "notebooks",
     "web",
 )

@@ -19,7 +19,7 @@ from conftest import ROOT, SHIPPED
 from PIL import Image
 
 from facedet import FaceDetector
-from facedet.detector import resize
+from facedet.runtime.detector import resize
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -47,7 +47,7 @@ def server():
 
 def up_to_the_last_integer(path, output):
     """Writes the int8 file without the float operators at its end, so that its outputs are the quantized network's."""
-    from facedet.export import flatbuffer
+    from facedet.export.formats import flatbuffer
 
     model = flatbuffer.unpack(path.read_bytes())
     (graph,) = model.subgraphs
@@ -102,7 +102,7 @@ needs_browser = pytest.mark.skipif(
 
 
 def overlap(a, b) -> float:
-    from facedet import boxes
+    from facedet.runtime import boxes
 
     return boxes.iou(np.asarray([a], np.float32), np.asarray([b], np.float32))[0, 0]
 

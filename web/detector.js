@@ -1,4 +1,4 @@
-// An exported .tflite in the browser: what facedet/detector.py is in Python.
+// An exported .tflite in the browser: what facedet/runtime/detector.py is in Python.
 import { loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
 
 let runtime;

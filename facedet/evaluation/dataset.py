@@ -6,8 +6,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from facedet import boxes, widerface
+from facedet.data import widerface
 from facedet.evaluation.protocol import Detections, GroundTruth
+from facedet.runtime import boxes
 
 
 def load(data_dir: str, eval_gt_dir: str | None = None) -> tuple[widerface.WiderFace, dict[str, GroundTruth]]:

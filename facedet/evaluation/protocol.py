@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from facedet.widerface import SUBSETS
+from facedet.data.widerface import SUBSETS
 
 IOU_THRESHOLD = 0.5
 NUM_THRESHOLDS = 1000

@@ -8,9 +8,9 @@ import tempfile
 
 from tabulate import tabulate
 
-from facedet.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
+from facedet.data.widerface import SUBSETS
 from facedet.evaluation.report import height_range
-from facedet.widerface import SUBSETS
+from facedet.runtime.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
 
 JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
 HARDWARE = {

@@ -13,10 +13,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import checkpoints, detector, errors, pipeline_config, records, run_record, validation
-from facedet.checkpoint_detector import CheckpointDetector
-from facedet.evaluation import protocol
-from facedet.export import card, folder, parity, tflite
+from facedet import errors
+from facedet.data import records
+from facedet.evaluation import protocol, validation
+from facedet.evaluation.checkpoint_detector import CheckpointDetector
+from facedet.export import card, folder, parity
+from facedet.export.formats import tflite
+from facedet.recipe import pipeline_config
+from facedet.runtime import detector
+from facedet.training import run_record
+from facedet.weights import checkpoints
 
 _WEIGHTS_FOLDER = "checkpoint"
 

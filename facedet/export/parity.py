@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 from tqdm import tqdm
 
-from facedet import boxes
+from facedet.data.widerface import SUBSETS
 from facedet.evaluation import protocol
-from facedet.widerface import SUBSETS
+from facedet.runtime import boxes
 
 MATCHED_SCORE = 0.3  # of checkpoint detections whose counterparts are looked for
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
-from facedet import widerface
+from facedet.data import widerface
 from facedet.evaluation import dataset, protocol, report
 
 SUBSETS = widerface.SUBSETS

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from facedet.detector import Faces
 from facedet.evaluation import protocol, rotation
+from facedet.runtime.detector import Faces
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 60, 90, 180, 270])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import MAIN_CONFIG, SHIPPED, config_text, run
 
-from facedet.export import flatbuffer, metadata
+from facedet.export.formats import flatbuffer, metadata
 
 GPU_DRIVER = pathlib.Path("/usr/lib/chromium/vk_swiftshader_icd.json")  # of Debian's chromium-common, a GPU in software
 FILES = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw"]
@@ -84,10 +84,12 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     """The gate lets no file through whose weights are another network's."""
     from PIL import Image
 
-    from facedet import FaceDetector, pipeline_config
-    from facedet.checkpoint_detector import CheckpointDetector
+    from facedet import FaceDetector
     from facedet.evaluation import protocol
-    from facedet.export import parity, tflite
+    from facedet.evaluation.checkpoint_detector import CheckpointDetector
+    from facedet.export import parity
+    from facedet.export.formats import tflite
+    from facedet.recipe import pipeline_config
 
     config = pipeline_config.parse(MAIN_CONFIG.read_text())
     reference = CheckpointDetector.from_checkpoint(config, str(SHIPPED / "checkpoint"), protocol.LEAST_SCORE)
@@ -204,7 +206,8 @@ def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, 
 
 
 def test_a_full_disk_is_one_sentence_and_the_older_export_stays(records_dir, tmp_path, monkeypatch):
-    from facedet.export import exporter, tflite
+    from facedet.export import exporter
+    from facedet.export.formats import tflite
 
     shutil.copytree(SHIPPED, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

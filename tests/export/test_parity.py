@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from facedet.detector import Faces
 from facedet.evaluation import protocol
 from facedet.export import parity
+from facedet.runtime.detector import Faces
 
 
 class Finds:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from facedet import pipeline_config
-from facedet.checkpoint_detector import CheckpointDetector
-from facedet.export import card, flatbuffer, tflite
+from facedet.evaluation.checkpoint_detector import CheckpointDetector
+from facedet.export import card
+from facedet.export.formats import flatbuffer, tflite
+from facedet.recipe import pipeline_config
 
 SHIPPED = [f"ssd_mobilenet_v2_{kind}quantized_224x224_widerface" for kind in ("narrow_", "")]
 LAST_BITS = 1e-6  # relative, of float32 values

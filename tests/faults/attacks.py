@@ -133,7 +133,7 @@ def same_files(a: pathlib.Path, b: pathlib.Path) -> bool:
 
 
 def convert(data_dir: pathlib.Path, output_dir: pathlib.Path, **options) -> None:
-    from facedet import conversion
+    from facedet.data import conversion
 
     landmarks = data_dir / "landmarks" / "train_label.txt"
     settings = conversion.Options(num_workers=1, allow_missing_images=True, **options)
@@ -144,7 +144,7 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
     """The attacks by name; what they start from is made in `work`."""
     import tensorflow  # noqa: F401  # once, for all the forks
 
-    from facedet import sample
+    from facedet.data import sample
 
     with_lists, data, old = sample.make(str(work / "lists"), num_train=4, num_val=4), work / "sample", work / "old"
     shutil.copytree(with_lists, data, ignore=shutil.ignore_patterns("eval_gt"))  # reading those takes longer than all the rest
@@ -184,7 +184,7 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
 
 def _conversion(source: pathlib.Path, files, old: pathlib.Path, case, folder: pathlib.Path) -> None:
     """One file of the data set is mutated; an older set of records lies where the new one goes."""
-    from facedet import records
+    from facedet.data import records
 
     which, changes = case
     name = files[which].relative_to(source)
@@ -221,7 +221,7 @@ def _require_decoded(encoded: bytes) -> None:
 
 
 def _config(case, folder) -> None:
-    from facedet import pipeline_config
+    from facedet.recipe import pipeline_config
 
     source, changes = case
     (folder / "mutated.config").write_bytes(mutated(source.read_bytes(), changes))
@@ -229,7 +229,7 @@ def _config(case, folder) -> None:
 
 
 def _shard(old: pathlib.Path, changes, folder: pathlib.Path) -> None:
-    from facedet import records
+    from facedet.data import records
 
     (source,) = old.glob("widerface_train.tfrecord-*")
     shutil.copytree(old, folder / "set")
@@ -243,7 +243,7 @@ def _shard(old: pathlib.Path, changes, folder: pathlib.Path) -> None:
 
 
 def _manifest(old: pathlib.Path, changes, folder: pathlib.Path) -> None:
-    from facedet import records
+    from facedet.data import records
 
     shutil.copytree(old, folder / "set")
     path = folder / "set" / records.MANIFEST
@@ -274,7 +274,7 @@ def _tflite_structure(seed: int, folder) -> None:
 
 def _details(changes, folder) -> None:
     """The file's own facedet.json is mutated, its network whole."""
-    from facedet.detector import DETAILS_FILE
+    from facedet.runtime.detector import DETAILS_FILE
 
     data = MODEL.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -299,7 +299,7 @@ def make_checkpoint(model_dir: pathlib.Path, step: int) -> None:
 
 
 def _mark(changes, folder: pathlib.Path) -> None:
-    from facedet import backup
+    from facedet.training import backup
 
     make_checkpoint(folder / "model", 100)
     backup.save(folder / "model", folder / "drive")

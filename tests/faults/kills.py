@@ -59,7 +59,7 @@ def _killed(work, under: pathlib.Path, at: int) -> None:
 
 
 def _killed_converter(data, old, new, at: int, folder: pathlib.Path) -> None:
-    from facedet import records
+    from facedet.data import records
 
     output = folder / "out"
     shutil.copytree(old, output)
@@ -82,7 +82,7 @@ def _final(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def _killed_backup(at: int, folder: pathlib.Path) -> None:
-    from facedet import backup
+    from facedet.training import backup
 
     model, drive = folder / "model", folder / "drive"
     make_checkpoint(model, 100)
@@ -99,7 +99,7 @@ def _killed_backup(at: int, folder: pathlib.Path) -> None:
 
 
 def _killed_restore(at: int, folder: pathlib.Path) -> None:
-    from facedet import backup
+    from facedet.training import backup
 
     model, drive, other = folder / "model", folder / "drive", folder / "other"
     make_checkpoint(model, 200)
@@ -164,7 +164,7 @@ def _one_sentence(code: int, said: str) -> None:
 
 
 def _full_backup(case, folder: pathlib.Path) -> None:
-    from facedet import backup
+    from facedet.training import backup
 
     model, drive, other = folder / "model", folder / "drive", folder / "other"
     drive.mkdir()
@@ -237,7 +237,7 @@ def _records_and_config(data: pathlib.Path, folder: pathlib.Path, **train) -> pa
 
 
 def _killed_trainer(data, moment, folder: pathlib.Path) -> None:
-    from facedet import backup
+    from facedet.training import backup
 
     config = _records_and_config(data, folder, batch_size=2, num_steps=6, total_steps=6, warmup_steps=1, delay=3)
     config.write_text(config.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))

@@ -12,7 +12,7 @@ import torture
 from conftest import ROOT
 from conftest import run as run_command
 
-from facedet.widerface import WiderFaceError
+from facedet.data.widerface import WiderFaceError
 
 ATTACKS = ("annotation", "landmarks", "JPEG", "zip", ".mat", "config", "record shard", "manifest.json", "facedet.json", ".tflite", ".tflite, its structure",
            "backup mark", "model card", "web path", "killed: converter", "killed: backup", "killed: restore",

@@ -1,0 +1,80 @@
+"""The MobileNetV2 backbone (Sandler et al. 2018, arXiv:1801.04381), its layers named as in Keras's application."""
+
+from facedet.errors import ConfigError
+from facedet.layers.blocks import Blocks, layers, make_divisible
+
+#        expansion, channels, repeats, stride of the first
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STEM_CHANNELS = 32
+
+
+def table(changes=None) -> tuple[int, tuple]:
+    """Channels of the first convolution, and STAGES, with a config's [facedet.backbone] in place of the paper's numbers.
+
+    ConfigError where its lists do not fit the six stages that detectors use.
+    """
+    if changes is None:
+        return STEM_CHANNELS, STAGES
+    stages = list(STAGES)
+    for key, column in (("expansions", 0), ("blocks", 2)):
+        values = list(getattr(changes, key))
+        if not values:
+            continue
+        if len(values) != len(STAGES) - 1 or min(values) < 1 or (key == "expansions" and values[0] != 1):
+            rule = f"{len(STAGES) - 1} numbers, 1 and more" + (", the first 1" if key == "expansions" else "")
+            raise ConfigError(f"[facedet.backbone] {key}: {values}: {rule} are wanted, one a stage.")
+        for i, value in enumerate(values):
+            stages[i] = (*stages[i][:column], value, *stages[i][column + 1 :])
+    if changes.stem_channels < 1:
+        raise ConfigError(f"[facedet.backbone] stem_channels: {changes.stem_channels}: 1 and more are wanted.")
+    return changes.stem_channels, tuple(stages)
+
+
+def backbone(
+    image,
+    blocks: Blocks,
+    depth_multiplier: float = 1.0,
+    min_depth: int = 8,
+    stem=STEM_CHANNELS,
+    stages=STAGES,
+    classifier_layers: bool = True,
+) -> dict:
+    """image [B, H, W, 3] in -1..1 -> {name: tensor}.
+
+    Names: 'stride_2' .. 'stride_32', the last (linear) block output of each resolution; 'block_13_expand_relu', stride 16,
+    and 'out_relu', stride 32, the two maps that SSD taps.
+    stem, stages: table().
+    classifier_layers: with the last block and the 1x1 convolution after it, which widen the features for a classifier.
+    """
+
+    def depth(channels):
+        return make_divisible(channels * depth_multiplier, 8, min(min_depth, channels))
+
+    taps = {}
+    x = blocks.conv(image, depth(stem), 3, 2, "Conv1")
+    x = blocks.activation(blocks.batch_norm(x, "bn_Conv1"), "Conv1_relu")
+    number, total_stride = 0, 2
+    for expansion, channels, repeats, stride in stages if classifier_layers else stages[:-1]:
+        for repeat in range(repeats):
+            total_stride *= stride if repeat == 0 else 1
+            x = _block(x, blocks, number, expansion, depth(channels), stride if repeat == 0 else 1, taps)
+            taps[f"stride_{total_stride}"] = x
+            number += 1
+    if classifier_layers:
+        x = blocks.conv(x, make_divisible(1280 * max(1.0, depth_multiplier), 8), 1, name="Conv_1")
+        taps["out_relu"] = blocks.activation(blocks.batch_norm(x, "Conv_1_bn"), "out_relu")
+    return taps
+
+
+def _block(x, blocks: Blocks, number: int, expansion: int, channels: int, stride: int, taps: dict):
+    """Inverted residual: expand, depthwise, project without activation; added to its input where the shapes agree."""
+    shortcut, prefix = x, f"block_{number}_" if number else "expanded_conv_"
+    if expansion > 1:
+        x = blocks.conv_bn(x, expansion * x.shape[-1], 1, name=prefix + "expand")
+        if number == 13:
+            taps["block_13_expand_relu"] = x
+    x = blocks.depthwise_bn(x, 3, stride, prefix + "depthwise")
+    x = blocks.conv_bn(x, channels, 1, name=prefix + "project", activate=False)
+    if number and stride == 1 and shortcut.shape[-1] == channels:  # the first has none, whatever the stem's channels
+        x = layers.Add(name=prefix + "add")([shortcut, x])
+    return x

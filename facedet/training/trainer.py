@@ -1,0 +1,354 @@
+"""Train and evaluate a pipeline config in one process: resumable, quantization-aware, with checkpoints that are always whole."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from facedet import errors
+from facedet.data import records
+from facedet.detectors import ssd
+from facedet.evaluation import protocol, validation
+from facedet.evaluation.checkpoint_detector import CheckpointDetector
+from facedet.layers import pretrained
+from facedet.od_api import optimizers
+from facedet.quantization.network import QuantizableNetwork
+from facedet.recipe import pipeline_config
+from facedet.training import freezing, input_pipeline, run_record, stop_signals
+from facedet.weights import checkpoints
+
+BEST_METRIC = ("WiderFace/medium", "WiderFace/all")  # the first that is there
+KEPT_CHECKPOINTS = 2
+UNDECODABLE_SHARE = 0.01  # of the training pictures: more that cannot be decoded end a run
+
+
+class NotFiniteError(RuntimeError):
+    """The loss became infinite or no number; the message names step and pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When to stop, save and evaluate, in steps; 0 leaves out. eval_sample: evaluate one of so many pictures."""
+
+    num_steps: int
+    save_every: int = 200
+    evaluate_every: int = 1000
+    eval_sample: int = 1
+    eval_train_sample: int = 0
+
+
+class Trainer:
+    """One training run in `model_dir`; a run that is there already is gone on with.
+
+    config: TrainEvalPipelineConfig.  commands: those that made this run, for its record.
+    Raises ConfigError, RecordsError, CheckpointError before anything long begins.
+    """
+
+    def __init__(self, config, model_dir: str, say=print, commands: Sequence[str] = ()):
+        self.config, self.model_dir, self.say, self.commands = config, pathlib.Path(model_dir), say, list(commands)
+        self.train_paths, self.eval_paths = pipeline_config.check_data(config)
+        self.model = ssd.build(config, is_training=True)
+        self.quantizable = QuantizableNetwork(self.model.network)
+        asked = pipeline_config.quantization(config)
+        self.delay = asked.delay if asked else None
+        self.weights = checkpoints.named_weights(self.quantizable)
+        freezing.freeze(self.model.network, config.train_config, say)
+
+        self.step = tf.Variable(0, dtype=tf.int64, name="step")
+        optimizer_config = config.train_config.optimizer
+        self.optimizer, self.learning_rate = optimizers.build(optimizer_config, self.step)
+        self.optimizer._create_all_weights(self.model.network.trainable_variables)  # they are there to be restored
+        self.decay = optimizer_config.moving_average_decay if optimizer_config.use_moving_average else None
+        self.average = {}
+        if self.decay:
+            self.average = {name: tf.Variable(weight, trainable=False) for name, weight in self.weights.items()}
+        state = {"weights": self.weights, "optimizer": self.optimizer, "step": self.step}
+        if self.average:
+            state["average"] = self.average
+        self.best = tf.Variable(-1.0, name="best")
+        self.quantized = tf.Variable(False, name="quantized")  # whether a step was trained with fake quantization
+        self.checkpoint = tf.train.Checkpoint(**state, best=self.best, quantized=self.quantized)
+        self._restore(state | {"best": self.best})
+        self.last = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir), KEPT_CHECKPOINTS, checkpoint_name="ckpt")
+        self.best_manager = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir / "best"), 1, checkpoint_name="ckpt")
+        self.undecodable: set[str] = set()  # names of pictures that are left out
+        self.facts = self._facts()
+        self.record = run_record.RunRecord(self.model_dir, self.facts)
+
+    @property
+    def quantizing(self) -> bool:
+        """Whether the next step is trained with fake quantization."""
+        return self.delay is not None and int(self.step) >= self.delay
+
+    def train(self, schedule: Schedule) -> dict:
+        """Trains up to schedule.num_steps and returns the last metrics ({} where nothing was evaluated).
+
+        The last step is always saved; so is the step under way when the process is told to stop (SIGTERM, Ctrl-C), which then
+        ends by SystemExit. A loss that is not finite raises NotFiniteError and saves nothing. Pictures that cannot be decoded are
+        named and left out; more of them than UNDECODABLE_SHARE, and damaged records, raise RecordsError after a save. A full
+        disk raises CheckpointError.
+        """
+        batch_size = self.config.train_config.batch_size
+        metrics: dict = {}
+        if int(self.step) >= schedule.num_steps:
+            self.say(f"Nothing to train: step {int(self.step)} of {schedule.num_steps} is reached.")
+            return metrics
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        self._remove_halves()
+        _write_config(self.config, self.model_dir)
+        writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
+        dataset = input_pipeline.dataset(self.train_paths, self.config.train_config, self.model.input_size, on_undecodable=self._leave_out)
+        batches = iter(dataset)
+        forward, train_step = None, None
+        progress = tqdm(total=schedule.num_steps, initial=int(self.step), unit="step", desc="train", mininterval=2, file=sys.stderr)
+        with self._full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
+            window = time.perf_counter()
+            while int(self.step) < schedule.num_steps and not stop:
+                if forward != (wanted := self.forward()):
+                    forward, train_step = wanted, self.build_step(wanted, dataset.element_spec)
+                    window = time.perf_counter()
+                rate = self.learning_rate()
+                batch = self._next(batches)
+                losses = {name: float(value) for name, value in train_step(batch).items()}
+                step = int(self.step)
+                self._require_finite(losses, step, batch)
+                progress.update()
+                if step % 10 == 0:
+                    speed = 10 * batch_size / (time.perf_counter() - window)
+                    progress.set_postfix_str(f"loss {losses['Loss/total_loss']:.3f}, {speed:.1f} img/s, rate {rate:.5f}")
+                    for name, value in {**losses, "learning_rate": rate, "images_per_second": speed}.items():
+                        tf.summary.scalar(name, value, step)
+                    window = time.perf_counter()
+                if schedule.save_every and step % schedule.save_every == 0:
+                    self.save()
+                last = step >= schedule.num_steps
+                if self.eval_paths and (last or (schedule.evaluate_every and step % schedule.evaluate_every == 0)):
+                    self.save()
+                    metrics = self.evaluate(schedule)
+                    window = time.perf_counter()
+        progress.close()
+        self.save()
+        if stop:
+            self.say(f"Stopped by {stop[0].name} at step {int(self.step)}; saved. The same command goes on from here.")
+            raise SystemExit(128 + stop[0].value)
+        return metrics
+
+    def evaluate(self, schedule: Schedule) -> dict:
+        """Scores the (averaged) weights on the evaluation records; keeps the checkpoint where it is the best so far."""
+        with self._averaged_weights():
+            detector = CheckpointDetector(self.model, self.quantizable, bool(self.quantized), protocol.LEAST_SCORE)
+            metrics = self._score(detector, self.eval_paths, schedule.eval_sample, "eval")
+            if schedule.eval_train_sample:
+                self._score(detector, self.train_paths, schedule.eval_train_sample, "eval_train")
+        value = next((metrics[name] for name in BEST_METRIC if name in metrics), -1.0)
+        # what was never rounded cannot be compared with what is
+        begun = self.delay is None or bool(self.quantized)
+        if begun and value > float(self.best):
+            self.best.assign(value)
+            self._write(self.best_manager)
+        return metrics
+
+    def save(self) -> None:
+        """Writes the checkpoint of this step, unless it is there. TensorFlow names it as newest only when it is whole.
+
+        CheckpointError where the disk is full.
+        """
+        if not (self.last.latest_checkpoint or "").endswith(f"-{int(self.step)}"):
+            self._write(self.last)
+
+    def _write(self, manager: tf.train.CheckpointManager) -> None:
+        with self._full_disk_named():
+            manager.save(checkpoint_number=self.step)
+            self.record.write(int(self.step), len(self.undecodable))
+
+    @contextlib.contextmanager
+    def _full_disk_named(self):
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if not errors.is_full_disk(error):
+                raise
+            self._remove_halves()
+            state = (*self.weights.values(), *self.average.values(), *self.optimizer.variables())
+            raise checkpoints.CheckpointError(
+                f"{self.model_dir}: the disk is full at step {int(self.step)}. A checkpoint takes "
+                f"{sum(variable.numpy().nbytes for variable in state) / 1e6:.1f} MB, {shutil.disk_usage(self.model_dir).free / 1e6:.1f} MB "
+                f"are free. {self.last.latest_checkpoint or 'No checkpoint'} is whole: make room, and the same command goes on."
+            ) from error
+
+    def _remove_halves(self) -> None:
+        """What TensorFlow leaves of a checkpoint that it could not finish, or was killed in."""
+        for half in self.model_dir.glob("**/ckpt-*_temp"):
+            shutil.rmtree(half, ignore_errors=True)
+
+    def _next(self, batches):
+        try:
+            return next(batches)
+        except tf.errors.OpError as error:
+            self.save()
+            if self._too_many_undecodable():
+                raise records.RecordsError(
+                    f"step {int(self.step)}: {len(self.undecodable)} of {self._pictures} training pictures cannot be decoded, more than "
+                    f"{UNDECODABLE_SHARE:.0%}, such as {', '.join(sorted(self.undecodable)[:3])}. The checkpoint is saved. Convert the data "
+                    "set again."
+                ) from error
+            if isinstance(error, tf.errors.DataLossError):
+                for path in self.train_paths:
+                    records.read_back(path)  # names the damaged one
+            raise
+
+    def _leave_out(self, name: str) -> None:
+        """Called by the input pipeline's threads."""
+        if name not in self.undecodable:
+            self.undecodable.add(name)
+            self.say(f"{name} cannot be decoded and is left out ({len(self.undecodable)} of {self._pictures} pictures so far).")
+        if self._too_many_undecodable():
+            raise records.RecordsError("too many pictures cannot be decoded")
+
+    def _too_many_undecodable(self) -> bool:
+        return len(self.undecodable) > UNDECODABLE_SHARE * self._pictures
+
+    @property
+    def _pictures(self) -> int:
+        return self.facts["train_pictures"]
+
+    def _facts(self) -> dict:
+        split = records.check_shards(self.train_paths)
+        started_from = self.config.train_config.fine_tune_checkpoint
+        return {
+            "commands": self.commands,
+            "before": run_record.read(started_from) if started_from else None,
+            "batch_size": self.config.train_config.batch_size,
+            "started_from": started_from or "random weights",
+            "train_pictures": sum(shard["examples"] for shard in split["shards"]),
+            "train_faces": split["faces"]["written"],
+        }
+
+    def _score(self, detector, paths, sample, name) -> dict:
+        metrics, pictures = validation.validate(detector, paths, sample)
+        step = int(self.step)
+        with tf.summary.create_file_writer(str(self.model_dir / name)).as_default():
+            for key, value in metrics.items():
+                tf.summary.scalar(key, value, step)
+            if pictures:
+                tf.summary.image("detections", validation.contact_sheet(pictures)[None], step)
+        kind = "as int8" if detector.quantize else "in float"
+        line = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if key.startswith("WiderFace") or key.endswith("/mAP"))
+        self.say(f"step {step} ({name}, {kind}): {line}")
+        return metrics
+
+    def forward(self):
+        """What the network computes at this step: float while its ranges are collected, then as it will be quantized."""
+        if self.delay is None:
+            return self.model.network
+        return self.quantizable.simulate if self.quantizing else self.quantizable.observe
+
+    def build_step(self, forward, batch_spec):
+        """The traced training step: batch -> {name of a loss: value}; it applies the gradients and counts the step."""
+        quantizing = forward == self.quantizable.simulate
+        if quantizing:
+            self.say(f"step {int(self.step)}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
+        self.model.forward = forward
+        batch_size = self.config.train_config.batch_size
+        clip = self.config.train_config.gradient_clipping_by_norm
+        variables = self.model.network.trainable_variables
+
+        @tf.function(input_signature=[batch_spec])  # one trace, however many faces a batch holds
+        def train_step(batch):
+            counts = tf.unstack(batch["num_boxes"], batch_size)
+            boxes = [batch[input_pipeline.BOXES][i, :count] for i, count in enumerate(counts)]
+            weights = [batch[input_pipeline.WEIGHTS][i, :count] for i, count in enumerate(counts)]
+            classes = [tf.ones([count, 1]) for count in counts]
+            self.model.provide_groundtruth(boxes, classes, groundtruth_weights_list=weights)
+            with tf.GradientTape() as tape:
+                images, shapes = self.model.preprocess(batch[input_pipeline.IMAGE])
+                losses = self.model.loss(self.model.predict(images, shapes), shapes)
+                if self.config.train_config.add_regularization_loss and self.model.regularization_losses():
+                    losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
+                losses["Loss/total_loss"] = tf.add_n(list(losses.values()))
+            gradients = tape.gradient(losses["Loss/total_loss"], variables)
+            if clip > 0:
+                gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, clip)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            self.step.assign_add(1)
+            if quantizing:
+                self.quantized.assign(True)
+            if self.average:
+                count = tf.cast(self.step, tf.float32)
+                decay = tf.minimum(self.decay, (1.0 + count) / (10.0 + count))
+                for name, averaged in self.average.items():
+                    averaged.assign_sub((1.0 - decay) * (averaged - self.weights[name]))
+            return losses
+
+        return train_step
+
+    @contextlib.contextmanager
+    def _averaged_weights(self):
+        """The network holds the averaged weights inside of this, its own again afterwards."""
+        own = {name: self.weights[name].numpy() for name in self.average}
+        for name, averaged in self.average.items():
+            self.weights[name].assign(averaged)
+        try:
+            yield
+        finally:
+            for name, value in own.items():
+                self.weights[name].assign(value)
+
+    def _require_finite(self, losses: dict, step: int, batch) -> None:
+        if all(math.isfinite(value) for value in losses.values()):
+            return
+        names = ", ".join(name.decode() for name in batch["name"].numpy())
+        raise NotFiniteError(
+            f"step {step}: the loss is not finite ({losses}). Pictures of the step: {names}. The last checkpoint, "
+            f"{self.last.latest_checkpoint}, is from before; a lower learning rate or gradient_clipping_by_norm may help."
+        )
+
+    def _restore(self, unmarked: dict) -> None:
+        """unmarked: what a checkpoint holds that is from before it stored whether it is quantized."""
+        train_config = self.config.train_config
+        newest = checkpoints.newest_whole(self.model_dir, self.say)
+        if newest:
+            quantized = checkpoints.quantized(newest)
+            checkpoint = self.checkpoint if quantized is not None else tf.train.Checkpoint(**unmarked)
+            try:
+                checkpoint.restore(newest).assert_existing_objects_matched()
+            except (AssertionError, ValueError) as error:  # a weight is missing, or has another shape
+                message = f"{newest} is of another config; name another --model_dir. ({str(error)[:300]})"
+                raise checkpoints.CheckpointError(message) from error
+            if quantized is None:
+                self.quantized.assign(self.delay is not None and int(self.step) > self.delay)
+            # the last checkpoint is from before its evaluation: only the best one knows its value
+            best = checkpoints.newest_whole(self.model_dir / "best", self.say)
+            self.best.assign(checkpoints.best_value(best) if best else -1.0)
+            checkpoints.note_as_newest(newest)
+            self.say(f"Going on from {newest} at step {int(self.step)}.")
+            return
+        source = train_config.fine_tune_checkpoint
+        if not source:
+            self.say("Starting at step 0 from random weights.")
+        elif source == "imagenet":
+            self.say(f"Starting at step 0 with ImageNet weights from {pretrained.load_imagenet(self.model.network)}.")
+        elif source.endswith(".npz"):
+            pretrained.load_torchvision(self.model.network, source)
+            self.say(f"Starting at step 0 with ImageNet weights from {source}.")
+        else:
+            backbone_only = train_config.fine_tune_checkpoint_type == "classification"
+            taken, wanted = checkpoints.fine_tune(source, self.quantizable, backbone_only)
+            self.say(f"Starting at step 0 from {source}: {taken} of {wanted} weights fit.")
+        for name, averaged in self.average.items():
+            averaged.assign(self.weights[name])
+
+
+def _write_config(config, model_dir: pathlib.Path) -> None:
+    from google.protobuf import text_format
+
+    temporary = model_dir / ".pipeline.config.tmp"
+    temporary.write_text(text_format.MessageToString(config))
+    temporary.replace(model_dir / "pipeline.config")
