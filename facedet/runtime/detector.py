@@ -1,25 +1,25 @@
-"""FaceDetector: an exported .tflite and a picture -> boxes, scores, landmarks. numpy, Pillow and LiteRT; no TensorFlow."""
+"""FaceDetector: an exported file and a picture -> boxes, scores, landmarks. numpy, Pillow and the file's backend; no TensorFlow."""
 
 import dataclasses
-import io
 import json
-import lzma
 import os
 import pathlib
-import struct
-import zipfile
-import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from facedet.runtime import boxes, model_file
+from facedet.runtime import boxes
+from facedet.runtime.backends.base import DETAILS_FILE, BackendError, Output, backend_of
+from facedet.runtime.input_spec import PAD_PLACES, InputSpec, Placement
+from facedet.runtime.suppression import MAX_DETECTIONS, suppress
 
-DETAILS_FILE = "facedet.json"  # packed into every exported file beside its labels
 OUTPUTS_WITH_NMS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+OUTPUTS_WITH_NMS_LANDMARKS = ("detection_boxes", "detection_scores", "detection_landmarks", "num_detections")
 OUTPUTS_RAW = ("raw_boxes", "raw_scores")
+OUTPUTS_RAW_LANDMARKS = (*OUTPUTS_RAW, "raw_landmarks")
 PRECISIONS = ("float32", "float16", "int8")
-MAX_BYTES, MAX_DETAILS_BYTES = 256 * 2**20, 64 * 2**10  # of a file, of the details in it
+LANDMARKS = 5  # eye, eye, nose, mouth corner, mouth corner, the left of the picture first
+MAX_BYTES = 256 * 2**20  # of a file
 MAX_THREADS = 64
 
 
@@ -32,7 +32,8 @@ class Faces:
     """What was found, best first.
 
     boxes: float32 [N, 4], xmin, ymin, xmax, ymax in pixels of the picture.  scores: float32 [N].
-    landmarks: float32 [N, 5, 2], x, y in pixels, eyes, nose, mouth corners; None where the detector has none.
+    landmarks: float32 [N, 5, 2], x, y in pixels, the left of the picture first: eye, eye, nose, mouth corner, mouth corner; a point
+    may lie outside of the picture. None where the detector has none.
     """
 
     boxes: np.ndarray
@@ -41,13 +42,6 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """RGB uint8 [H, W, 3] -> uint8 [height, width, 3]: stretched, each pixel the mean of those that it stands for."""
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def read_picture(path: str | os.PathLike) -> np.ndarray:
@@ -72,19 +66,19 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
 
 
 class FaceDetector:
-    """An exported face detector, with or without its NMS operator, float32, float16 or int8.
+    """An exported face detector, with or without its own suppression and landmarks, float32, float16 or int8.
 
-    path: a .tflite made by scripts/export_tflite.py.  score_threshold: least score of a face, 0..1.  num_threads: of LiteRT, 1..64.
+    path: a file made by scripts/export_tflite.py.  score_threshold: least score of a face, 0..1.  num_threads: of the backend, 1..64.
     iou_threshold and max_detections are the export's own.  Raises DetectorError for a file that is none.
 
-    A file is checked before LiteRT opens it (facedet.runtime.model_file), for LiteRT trusts what it reads. A check cannot know every fault of
-    LiteRT: detect with a file from someone you do not trust in a child process, with a timeout and a limit of memory
+    details: what the export packed beside the network.  input: InputSpec; the file takes RGB 0..255 and normalizes by itself.
+
+    A .tflite is checked before LiteRT opens it (facedet.runtime.model_file), for LiteRT trusts what it reads. A check cannot know every fault
+    of LiteRT: detect with a file from someone you do not trust in a child process, with a timeout and a limit of memory
     (subprocess, resource.setrlimit), so that a crash or a hang ends that process alone.
     """
 
     def __init__(self, path: str | os.PathLike, score_threshold: float = 0.5, num_threads: int = 1):
-        from ai_edge_litert.interpreter import Interpreter
-
         self.path, self.score_threshold = pathlib.Path(path), score_threshold
         if not _is_number(score_threshold, 0, 1):
             raise DetectorError(f"score_threshold: {score_threshold}; a number from 0 to 1 is expected.")
@@ -92,64 +86,94 @@ class FaceDetector:
             raise DetectorError(f"num_threads: {num_threads}; a whole number from 1 to {MAX_THREADS} is expected.")
         if not self.path.is_file():
             raise DetectorError(f"{self.path} does not exist." if not self.path.exists() else f"{self.path} is no file.")
-        data = _read_bytes(self.path)
-        self.details = _read_details(self.path, data)
         try:
-            model_file.check(data)
-            self._interpreter = Interpreter(model_content=data, num_threads=num_threads)  # the bytes that were checked
-            self._interpreter.allocate_tensors()
-        except (model_file.ModelFileError, ValueError, RuntimeError) as error:
+            backend = backend_of(self.path)
+            data = _read_bytes(self.path)
+            self.details = _checked_details(self.path, backend.read_details(data))
+        except BackendError as error:
+            raise DetectorError(f"{self.path}: {error}") from error
+        try:
+            self._backend = backend(data, num_threads)
+        except BackendError as error:
             raise DetectorError(f"{self.path} cannot be opened: {error} Export it anew, or take a whole copy.") from error
-        (self._input,) = self._interpreter.get_input_details()
-        self.input_height, self.input_width = (int(side) for side in self._input["shape"][1:3])
-        outputs = self._interpreter.get_output_details()
-        names = OUTPUTS_WITH_NMS if self.details["with_nms"] else OUTPUTS_RAW
-        shapes = [list(output["shape"]) for output in outputs]
-        count, most = shapes[0][1] if shapes and len(shapes[0]) == 3 else 0, self.details["max_detections"]
-        expected = [[1, most, 4], [1, most], [1, most], [1]] if self.details["with_nms"] else [[1, count, 4], [1, count, 1]]
-        if shapes != expected or any(output["dtype"] != np.float32 for output in outputs):
-            raise DetectorError(f"{self.path} has outputs of shapes {shapes}; {names} of {expected}, float32, are expected.")
-        self._outputs = {name: output["index"] for name, output in zip(names, outputs, strict=True)}
+        self.input_height, self.input_width = self._backend.input_size
+        self.input = _input_spec(self.details, *self._backend.input_size)
+        found, expected = self._backend.outputs, self._expected_outputs()
+        if list(found.items()) != list(expected.items()):
+            raise DetectorError(f"{self.path} has outputs of shapes {_shown(found)}; {_shown(expected)} are expected.")
+
+    def _expected_outputs(self) -> dict[str, Output]:
+        most, columns, float32 = self.details["max_detections"], 2 * LANDMARKS, np.dtype(np.float32)
+        if not self.has_nms:
+            count = next((output.shape[1] for output in self._backend.outputs.values() if len(output.shape) == 3), 0)
+            shapes = dict(zip(OUTPUTS_RAW_LANDMARKS, ((1, count, 4), (1, count, 1), (1, count, columns)), strict=True))
+            names = OUTPUTS_RAW_LANDMARKS if self.has_landmarks else OUTPUTS_RAW
+        else:
+            shapes = {name: (1, most) for name in OUTPUTS_WITH_NMS}
+            shapes |= {"detection_boxes": (1, most, 4), "detection_landmarks": (1, most, columns), "num_detections": (1,)}
+            names = OUTPUTS_WITH_NMS_LANDMARKS if self.has_landmarks else OUTPUTS_WITH_NMS
+        expected = {name: Output(shapes[name], float32) for name in names}
+        if self.has_nms and self.has_landmarks:
+            expected["num_detections"] = Output((1,), np.dtype(np.int32))
+        return expected
 
     @property
     def has_nms(self) -> bool:
         """Whether the file holds its own non-maximum suppression; it is done in numpy otherwise."""
-        return OUTPUTS_WITH_NMS[0] in self._outputs
+        return self.details["with_nms"]
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether the file gives five points of each face."""
+        return bool(self.details.get("landmarks", 0))
 
     def detect(self, image: np.ndarray) -> Faces:
         """image: RGB uint8 [H, W, 3] of any size -> Faces in its pixels."""
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise DetectorError(f"image: {image.dtype} {list(image.shape)}; RGB uint8 [H, W, 3] is expected.")
-        found, scores = self.detect_resized(resize(image, self.input_height, self.input_width))
-        height, width = image.shape[:2]
-        return Faces(boxes.clip_xyxy(boxes.yxyx_norm_to_xyxy_px(found, height, width), height, width).astype(np.float32), scores)
+        prepared, placement = self.input.prepare(image)
+        return _in_picture(placement, *self.detect_resized(prepared), *image.shape[:2])
 
-    def detect_resized(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """image: uint8 [input_height, input_width, 3] -> boxes_yxyx_norm float32 [N, 4] and scores float32 [N], best first."""
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._input["index"], image[None].astype(self._input["dtype"]))
+    def detect_resized(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """image: uint8 [input_height, input_width, 3] -> what is found in fractions of it, best first.
+
+        boxes_yxyx_norm float32 [N, 4], scores float32 [N], points_yx_norm float32 [N, 5, 2] or None.
+        """
         try:
-            interpreter.invoke()
-        except (ValueError, RuntimeError) as error:
-            raise DetectorError(f"{self.path}: the network fails: {error}") from error
-        if not self.has_nms:
-            raw_boxes, raw_scores = (interpreter.get_tensor(self._outputs[name])[0] for name in OUTPUTS_RAW)
-            return self._suppress(raw_boxes, raw_scores[:, 0])
-        # rows past num_detections are not initialized
-        count = int(interpreter.get_tensor(self._outputs["num_detections"])[0])
-        scores = interpreter.get_tensor(self._outputs["detection_scores"])[0, :count]
-        found = interpreter.get_tensor(self._outputs["detection_boxes"])[0, :count]
-        keep = np.flatnonzero(scores >= self.score_threshold)
-        return found[keep], scores[keep]
+            outputs = self._backend.run(image)
+        except BackendError as error:
+            raise DetectorError(f"{self.path}: {error}") from error
+        if self.has_nms:
+            count = int(outputs["num_detections"][0])  # the rows past it are not initialized
+            found, scores = outputs["detection_boxes"][0, :count], outputs["detection_scores"][0, :count]
+            keep = np.flatnonzero(scores >= self.score_threshold)
+            points = outputs["detection_landmarks"][0, :count][keep].reshape(-1, LANDMARKS, 2) if self.has_landmarks else None
+            return found[keep], scores[keep], points
+        points = outputs["raw_landmarks"][0].reshape(-1, LANDMARKS, 2) if self.has_landmarks else None
+        limits = self.details
+        least = max(self.score_threshold, limits["score_threshold"])
+        found, scores = outputs["raw_boxes"][0], outputs["raw_scores"][0, :, 0]
+        return suppress(found, scores, points, least, limits["iou_threshold"], limits["max_detections"])
 
-    def _suppress(self, raw_boxes, scores):
-        """raw_boxes [N, 4]: ycenter, xcenter, height, width in fractions."""
-        keep = np.flatnonzero(scores >= max(self.score_threshold, self.details["score_threshold"]))
-        center, half = raw_boxes[keep, :2], raw_boxes[keep, 2:] / 2
-        corners, scores = np.concatenate([center - half, center + half], 1), scores[keep]
-        kept = boxes.non_max_suppression(corners, scores, self.details["iou_threshold"], self.details["max_detections"])
-        return corners[kept], scores[kept]
+
+def _in_picture(placement: Placement, boxes_yxyx_norm, scores, points_yx_norm, height: int, width: int) -> Faces:
+    """Fractions of the input -> pixels of the picture that lies in it at `placement`; boxes are cut to the picture."""
+    found = boxes.clip_xyxy(placement.to_picture(boxes_yxyx_norm, height, width), height, width).astype(np.float32)
+    landmarks = None if points_yx_norm is None else placement.points_to_picture(points_yx_norm, height, width).astype(np.float32)
+    return Faces(found, scores, landmarks)
+
+
+def _input_spec(details: dict, height: int, width: int) -> InputSpec:
+    """The part of it that matters outside of a file: the size, and where a picture is put."""
+    if "padding" not in details:
+        return InputSpec(height, width)
+    padding = details["padding"]
+    return InputSpec(height, width, resize="pad", pad_place=padding["place"], pad_value=tuple(padding["fill"]))
+
+
+def _shown(outputs: dict[str, Output]) -> str:
+    return ", ".join(f"{name} {list(output.shape)} {output.dtype}" for name, output in outputs.items())
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
@@ -163,38 +187,36 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     return data
 
 
-def _read_details(path: pathlib.Path, data: bytes) -> dict:
-    """What the export packed beside the network: precision, with_nms, max_detections, score_threshold, iou_threshold."""
+def _checked_details(path: pathlib.Path, packed: bytes) -> dict:
+    """What the export packed beside the network: precision, with_nms, max_detections, score_threshold, iou_threshold.
+
+    Where the detector has them, too: landmarks (their number), padding ({place, fill: RGB}; absent: pictures are stretched).
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(DETAILS_FILE) as file:
-            packed = file.read(MAX_DETAILS_BYTES)
         details = json.loads(packed)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise DetectorError(f"{path} holds no {DETAILS_FILE}: it was not made by scripts/export_tflite.py.") from error
-    except (
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-        OSError,
-        OverflowError,
-        struct.error,
-        zlib.error,
-        lzma.LZMAError,
-    ) as error:
+    except (ValueError, RecursionError) as error:
         raise DetectorError(f"{path}: its {DETAILS_FILE} is damaged: {error}") from error
     fit = {
         "precision": lambda value: value in PRECISIONS,
         "with_nms": lambda value: isinstance(value, bool),
-        "max_detections": lambda value: _is_number(value, 1, model_file.MAX_DETECTIONS, int),
+        "max_detections": lambda value: _is_number(value, 1, MAX_DETECTIONS, int),
         "score_threshold": lambda value: _is_number(value, 0, 1),
         "iou_threshold": lambda value: _is_number(value, 0, 1),
     }
-    for key, fits in fit.items():
-        if not isinstance(details, dict) or key not in details or not fits(details[key]):
-            value = details.get(key, "absent") if isinstance(details, dict) else "absent"
-            raise DetectorError(f"{path}: {key} in its {DETAILS_FILE} is {str(value)[:40]}. Export the file anew.")
+    optional = {"landmarks": lambda value: _is_number(value, 0, LANDMARKS, int) and value % LANDMARKS == 0, "padding": _is_padding}
+    if not isinstance(details, dict):
+        raise DetectorError(f"{path}: its {DETAILS_FILE} holds {str(details)[:40]}, no keys. Export the file anew.")
+    for key, fits in (fit | optional).items():
+        if not (fits(details[key]) if key in details else key in optional):
+            raise DetectorError(f"{path}: {key} in its {DETAILS_FILE} is {str(details.get(key, 'absent'))[:40]}. Export the file anew.")
     return details
+
+
+def _is_padding(value) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"place", "fill"} or value["place"] not in PAD_PLACES:
+        return False
+    fill = value["fill"]
+    return isinstance(fill, list) and len(fill) == 3 and all(_is_number(channel, 0, 255, int) for channel in fill)
 
 
 def _is_number(value, least, most, kind=(int, float)) -> bool:

@@ -4,6 +4,8 @@ import numpy as np
 
 from facedet.runtime import boxes
 
+MAX_DETECTIONS = 10_000  # of a file
+
 
 def suppress(
     boxes_yxhw: np.ndarray,

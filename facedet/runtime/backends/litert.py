@@ -1,0 +1,53 @@
+""".tflite by LiteRT on the CPU."""
+
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from facedet.runtime import model_file
+from facedet.runtime.backends.base import DETAILS_FILE, MAX_DETAILS_BYTES, BackendError, Output
+
+# of zipfile, for damage of every kind
+_ZIP_ERRORS = (ValueError, RuntimeError, NotImplementedError, EOFError, OSError, OverflowError, struct.error, zlib.error, lzma.LZMAError)
+
+
+class LiteRT:
+    """A Backend. The file is checked before LiteRT opens it (facedet.runtime.model_file), for LiteRT trusts what it reads."""
+
+    @staticmethod
+    def read_details(data: bytes) -> bytes:
+        """From the zip that an exported .tflite ends with."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(DETAILS_FILE) as file:
+                return file.read(MAX_DETAILS_BYTES)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise BackendError(f"it holds no {DETAILS_FILE}: it was not made by scripts/export_tflite.py.") from error
+        except _ZIP_ERRORS as error:
+            raise BackendError(f"its {DETAILS_FILE} is damaged: {error}") from error
+
+    def __init__(self, data: bytes, num_threads: int):
+        try:
+            model_file.check(data)
+            self._interpreter = Interpreter(model_content=data, num_threads=num_threads)  # the bytes that were checked
+            self._interpreter.allocate_tensors()
+            (taken,), given = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (model_file.ModelFileError, ValueError, RuntimeError) as error:
+            raise BackendError(str(error)) from error
+        self._input, self._input_dtype = taken["index"], taken["dtype"]
+        self.input_size = tuple(map(int, taken["shape"][1:3]))
+        self._indices = {output["name"]: output["index"] for output in given}
+        self.outputs = {output["name"]: Output(tuple(map(int, output["shape"])), np.dtype(output["dtype"])) for output in given}
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._input, image[None].astype(self._input_dtype))
+        try:
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise BackendError(f"the network fails: {error}") from error
+        return {name: interpreter.get_tensor(index) for name, index in self._indices.items()}
