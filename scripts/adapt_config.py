@@ -29,12 +29,12 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     from google.protobuf import text_format
 
-    from facedet.recipe import pipeline_config
+    from facedet.recipe import adapt, pipeline_config
     from facedet.training import run_record
 
     try:
-        config = pipeline_config.read(args.pipeline_config_path)
-        pipeline_config.adapt(config, args.num_steps, args.batch_size, args.records_dir, args.learning_rate)
+        config = pipeline_config.message(args.pipeline_config_path)
+        adapt.adapt(config, args.num_steps, args.batch_size, args.records_dir, args.learning_rate, name=args.pipeline_config_path)
         if args.fine_tune_checkpoint == "none":
             config.train_config.ClearField("fine_tune_checkpoint")
             config.train_config.ClearField("freeze_variables")

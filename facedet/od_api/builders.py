@@ -1,14 +1,7 @@
 """The parts of a pipeline config that the OD API builds, tried one by one, so that what it refuses gets the name of its key."""
 
 import tensorflow as tf
-from object_detection.builders import (
-    anchor_generator_builder,
-    box_coder_builder,
-    losses_builder,
-    matcher_builder,
-    post_processing_builder,
-    preprocessor_builder,
-)
+from object_detection.builders import anchor_generator_builder, losses_builder, preprocessor_builder
 
 from facedet.errors import ConfigError
 from facedet.od_api import optimizers
@@ -24,21 +17,16 @@ def _optimizer(message) -> None:
     learning_rate()
 
 
-_OF_SSD = {
-    "box_coder": box_coder_builder.build,
-    "matcher": matcher_builder.build,
-    "anchor_generator": _anchors,
-    "post_processing": post_processing_builder.build,
-    "loss": losses_builder.build,
-}
-
-
 def try_out(config) -> None:
     """Builds each part of a TrainEvalPipelineConfig. ConfigError names the key that the OD API refuses, and why."""
-    parts = [(f"model.ssd.{key}", build, getattr(config.model.ssd, key)) for key, build in _OF_SSD.items()]
-    for i, option in enumerate(config.train_config.data_augmentation_options):
+    ssd, train = config.model.ssd, config.train_config
+    parts = [
+        ("model.ssd.anchor_generator", _anchors, ssd.anchor_generator),
+        ("model.ssd.loss", losses_builder.build, ssd.loss),
+        ("train_config.optimizer", _optimizer, train.optimizer),
+    ]
+    for i, option in enumerate(train.data_augmentation_options):
         parts.append((f"train_config.data_augmentation_options[{i}]", preprocessor_builder.build, option))
-    parts.append(("train_config.optimizer", _optimizer, config.train_config.optimizer))
     for key, build, message in parts:
         try:
             build(message)
