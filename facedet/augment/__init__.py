@@ -1,0 +1,1 @@
+"""Training pictures: records -> augmented batches, in tf.data."""

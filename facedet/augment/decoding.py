@@ -1,0 +1,88 @@
+"""Records -> pictures. What the leading window steps do not show is not decoded, and nothing at a finer scale than is needed."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from facedet.augment.fitting import fitted_size
+from facedet.augment.picture import NUM_POINTS, Picture, show_faces, whole_points
+from facedet.augment.windows import WindowStep, common_part, on_canvas, scale_of_equal_area
+from facedet.data.records import Keys
+from facedet.runtime.input_spec import InputSpec
+
+_REDUCTIONS = (1, 2, 4, 8)  # that a JPEG can be decoded at
+
+
+def parse(serialized) -> tuple:
+    """A tf.train.Example -> (its picture's name, Picture that is not decoded)."""
+    floats = tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
+    sides, points = (Keys.YMIN, Keys.XMIN, Keys.YMAX, Keys.XMAX), (Keys.KEYPOINT_Y, Keys.KEYPOINT_X)
+    keys = {key: floats for key in (*sides, *points, Keys.WEIGHT)}
+    keys |= {key: tf.io.FixedLenFeature([], tf.string) for key in (Keys.ENCODED, Keys.SOURCE_ID)}
+    parsed = tf.io.parse_single_example(serialized, keys)
+    boxes = tf.stack([parsed[key] for key in sides], axis=1)
+    absent = tf.fill([tf.shape(boxes)[0], NUM_POINTS, 2], float("nan"))
+    stored = tf.stack([parsed[key] for key in points], axis=1)
+    points = tf.cond(tf.size(stored) > 0, lambda: tf.reshape(stored, tf.shape(absent)), lambda: absent)
+    return parsed[Keys.SOURCE_ID], Picture(parsed[Keys.ENCODED], boxes, whole_points(points), parsed[Keys.WEIGHT])
+
+
+def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, every_pixel: bool) -> Picture:
+    """Does the window steps while decoding. every_pixel: at full scale; else at the least that still covers the input."""
+    if not steps:
+        return picture._replace(image=tf.io.decode_jpeg(picture.image, channels=3))
+    shape = tf.io.extract_jpeg_shape(picture.image)[:2]
+    window, exceeds = tf.concat([[0, 0], shape], 0), False
+    for step in steps:
+        chosen = step.choose(window[2:], picture)
+        if exceeds:  # nothing but filling is no picture
+            seen = tf.reduce_all((window + chosen)[:2] < shape) & tf.reduce_all((window + chosen)[:2] + chosen[2:] > 0)
+            chosen = tf.where(seen, chosen, tf.concat([[0, 0], window[2:]], 0))
+        picture = show_faces(picture, chosen, window[2:], step.least_visible)
+        window = tf.concat([window[:2] + chosen[:2], chosen[2:]], 0)
+        exceeds |= step.exceeds
+    shown = common_part(window, shape) if exceeds else window
+    wanted = fitted_size(input, window[2:])
+    reduction = tf.constant(0) if every_pixel else _reduction(window[2:], wanted)
+    image = decode_window(picture.image, shown, reduction)
+    if exceeds:
+        scale = 1 / tf.gather(tf.constant(_REDUCTIONS, tf.float32), reduction)
+        if every_pixel:
+            enough = scale_of_equal_area(window, shape, input)
+        else:
+            enough = 2 * tf.reduce_max(tf.cast(wanted, tf.float32) / tf.cast(window[2:], tf.float32))
+        image = on_canvas(image, shown, window, tf.minimum(scale, enough), input.fill)
+    return picture._replace(image=image)
+
+
+def decode_window(encoded, window, reduction):
+    """The window (top, left, height, width in px) of a JPEG, uint8. reduction: which of 1, 2, 4 and 8 it is reduced by."""
+
+    def reduced(ratio):
+        def decode():
+            # The decoder counts the window in reduced pixels; the last one may lie outside by rounding.
+            shape = tf.io.extract_jpeg_shape(encoded)[:2]
+            limit = (shape + ratio - 1) // ratio
+            begin = window[:2] // ratio
+            size = tf.minimum(tf.maximum(window[2:] // ratio, 1), limit - begin)
+            return tf.image.decode_and_crop_jpeg(encoded, tf.concat([begin, size], 0), channels=3, ratio=ratio)
+
+        return decode
+
+    return tf.switch_case(reduction, [reduced(ratio) for ratio in _REDUCTIONS])
+
+
+def _reduction(size, wanted):
+    """The index of the largest that leaves a window of `size` no smaller than `wanted`, both [height, width]."""
+    fits = tf.reduce_min(tf.cast(size, tf.float32) / tf.cast(wanted, tf.float32))
+    return tf.minimum(tf.cast(tf.floor(tf.math.log(tf.maximum(fits, 1.0)) / tf.math.log(2.0)), tf.int32), len(_REDUCTIONS) - 1)
+
+
+def report(name, on_undecodable: Callable[[str], None]):
+    """Calls on_undecodable with a picture's name; false, as a filter's answer."""
+
+    def call(name: bytes) -> bool:
+        on_undecodable(name.decode())
+        return False
+
+    return tf.ensure_shape(tf.numpy_function(call, [name], tf.bool), [])

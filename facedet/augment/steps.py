@@ -1,0 +1,93 @@
+"""The steps of a Recipe's augmentation, in the order in which they are done.
+
+Those that show another window come before decoding as long as nothing else stands before them, and those that leave faces where
+they are, or only mirror them, last, at the input's size: whatever the order in the config, they mean the same. Options of the
+OD API come in the config's order where one of them is more than that.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from facedet.augment import colour, geometry, windows
+from facedet.augment.picture import Picture, whole_points
+from facedet.errors import ConfigError
+from facedet.od_api import augmentation as od_api
+from facedet.recipe.recipe import Augmentation
+from facedet.runtime.input_spec import InputSpec
+
+_WINDOWS = {step.__name__: step for step in (windows.crop_around_faces, windows.data_anchor_sampling, windows.expand)}
+_MOVES = {"rotate": geometry.rotate}
+_LAST = {step.__name__: step for step in (geometry.mirror, colour.photometric_distortion, colour.blur, colour.noise, colour.jpeg_quality)}
+# What a field may be, ends included, and which one it may not exceed.
+_RANGES = {
+    "probability": (0, 1), "min_area": (0.001, 1), "max_area": (0.001, 1), "min_aspect_ratio": (0.01, 100), "max_aspect_ratio": (0.01, 100),
+    "least_visible": (0, 1), "max_ratio": (1, 8), "max_degrees": (0, 45), "max_brightness": (0, 1), "max_contrast": (0, 1),
+    "max_saturation": (0, 1), "max_hue": (0, 0.5), "max_sigma": (0, 20), "max_deviation": (0, 255), "min_quality": (1, 100),
+    "max_quality": (1, 100), "scales": (1, 4096),
+}  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """windows: done while decoding.  moves: then, on the picture as it is.  last: at the size that it has in the input.
+
+    every_pixel: moves may enlarge a part of the picture.
+    """
+
+    windows: tuple[windows.WindowStep, ...]
+    moves: tuple[Callable[[Picture], Picture], ...]
+    last: tuple[Callable[[Picture], Picture], ...]
+    every_pixel: bool
+
+
+def plan(augmentation: Augmentation, input: InputSpec) -> Plan:
+    """Raises ConfigError naming the option and its field that cannot be honoured."""
+    moving, last, every_pixel = [], [], False
+    in_turn = any(od_api.needs_picture(option) for option in augmentation.od_api if not od_api.crop_around_faces(option))
+    for i, option in enumerate(augmentation.od_api):
+        try:
+            if crop := od_api.crop_around_faces(option):
+                moving.append(windows.crop_around_faces(input, **crop))
+            else:
+                (moving if in_turn else last).append(_of_od_api(od_api.build(option)))
+        except ValueError as error:
+            raise ConfigError(f"train_config.data_augmentation_options[{i}].{od_api.name(option)}.{error}.") from error
+    of_od_api = len(moving)
+    for i, message in enumerate(augmentation.facedet):
+        name = message.WhichOneof("step")
+        where = f"[facedet.augmentation] step[{i}]"
+        if name is None:
+            raise ConfigError(f"{where} is empty: name one of {', '.join(sorted(_WINDOWS | _MOVES | _LAST))}, or leave it out.")
+        fields = _fields(getattr(message, name), f"{where}.{name}")
+        if name in _LAST:
+            last.append(_LAST[name](**fields))
+        else:
+            moving.append((_WINDOWS | _MOVES)[name](input, **fields))
+    leading = next((i for i, step in enumerate(moving) if not isinstance(step, windows.WindowStep)), len(moving))
+    for i, step in enumerate(moving[leading:], leading):
+        every_pixel |= step.zooms if isinstance(step, windows.WindowStep) else i < of_od_api
+    return Plan(tuple(moving[:leading]), tuple(moving[leading:]), tuple(last), every_pixel)
+
+
+def _fields(message, where: str) -> dict:
+    """A message's fields by name, each in its range."""
+    fields = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+    fields = {name: value if isinstance(value, int | float) else tuple(value) for name, value in fields.items()}
+    for name, value in fields.items():
+        low, high = _RANGES[name]
+        for number in value if isinstance(value, tuple) else (value,):
+            if not (math.isfinite(number) and low <= number <= high):
+                raise ConfigError(f"{where}.{name}: {number:g} is not between {low:g} and {high:g}.")
+        if name.startswith("max_") and fields.get(least := name.replace("max_", "min_"), low) > value:
+            raise ConfigError(f"{where}.{least}: {fields[least]:g} is above {name}, {value:g}.")
+    return fields
+
+
+def _of_od_api(function) -> Callable[[Picture], Picture]:
+    def step(picture: Picture) -> Picture:
+        image, boxes, points, weights = function(tf.cast(picture.image, tf.float32), picture.boxes, picture.points, picture.weights)
+        return Picture(image, boxes, whole_points(points), weights)
+
+    return step
