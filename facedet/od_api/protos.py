@@ -1,7 +1,7 @@
 """The schema of pipeline configs: the OD API's own, and facedet's options, which facedet_options.proto explains."""
 
 from google.protobuf import text_format
-from object_detection.protos import pipeline_pb2
+from object_detection.protos import pipeline_pb2, string_int_label_map_pb2
 
 from facedet.od_api import facedet_options_pb2 as options
 
@@ -11,6 +11,11 @@ TrainEvalPipelineConfig = pipeline_pb2.TrainEvalPipelineConfig
 def parse(text: str) -> TrainEvalPipelineConfig:
     """Raises text_format.ParseError, with line and column, for text that is no pipeline config; unknown keys included."""
     return text_format.Parse(text, TrainEvalPipelineConfig())
+
+
+def classes(text: str) -> dict[int, str]:
+    """A label map's {id: name}. Raises text_format.ParseError for text that is none."""
+    return {item.id: item.name for item in text_format.Parse(text, string_int_label_map_pb2.StringIntLabelMap()).item}
 
 
 def training(config: TrainEvalPipelineConfig) -> options.Training:

@@ -1,14 +1,18 @@
 """Whether a pipeline config says only what is honoured: schema.py's tables, and what holds between several keys."""
 
 import math
+import pathlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from google.protobuf import text_format
+
 from facedet.errors import ConfigError
-from facedet.od_api import builders, protos
+from facedet.od_api import augmentation, builders, protos
 from facedet.recipe import schema
 
+FACE = {1: "face"}
 BACKBONE_STAGES = 6  # of MobileNetV2, up to stride 32
 
 
@@ -39,6 +43,19 @@ def check(config, name: str) -> None:
         builders.try_out(config)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def check_label_map(path: str, key: str) -> None:
+    """ConfigError, naming `key`, for a label map that cannot be read or says anything but face: 1, which is what is learned."""
+    mend = "The project's is label_maps/face_label_map.pbtxt; facedet needs none, so the key can also be left out."
+    try:
+        classes = protos.classes(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{key}: {path} is not there (looked for from {pathlib.Path.cwd()}). {mend}") from error
+    except (OSError, ValueError, text_format.ParseError) as error:
+        raise ConfigError(f"{key}: {path} is no label map: {error}. {mend}") from error
+    if classes != FACE:
+        raise ConfigError(f"{key}: {path}: {classes}: {FACE} is the one class that facedet learns and gives. {mend}")
 
 
 def states(message, path: str = "", parent: str = "") -> Iterator[Stated]:
@@ -187,9 +204,9 @@ def _check_landmarks(config) -> None:
     if not coder.keypoint_box_coder.HasField("num_keypoints"):
         raise ConfigError("model.ssd.box_coder.keypoint_box_coder.num_keypoints: 5 is wanted.")
     for i, option in enumerate(config.train_config.data_augmentation_options):
-        if (step := option.WhichOneof("preprocessing_step")) not in (None, *schema.KEEP_LANDMARKS):
+        if not augmentation.moves_points(option):
             raise ConfigError(
-                f"train_config.data_augmentation_options[{i}].{step}: it does not move landmarks, which keypoint_box_coder learns; "
+                f"train_config.data_augmentation_options[{i}].{augmentation.name(option)}: it does not move landmarks, which keypoint_box_coder learns; "
                 "[facedet.augmentation] has steps that do."
             )
 

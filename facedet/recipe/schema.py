@@ -247,13 +247,6 @@ CHOSEN = {
         ("initializer_oneof", HONOURED["initializer"].replace(" ", ", ")),
 }  # fmt: skip
 
-# Of data_augmentation_options, those that leave landmarks where they are, or move them too.
-KEEP_LANDMARKS = frozenset(
-    "random_horizontal_flip random_crop_image random_pixel_value_scale random_rgb_to_gray random_adjust_brightness random_adjust_contrast "
-    "random_adjust_hue random_adjust_saturation random_distort_color random_black_patches random_jpeg_quality random_patch_gaussian "
-    "adjust_gamma".split()
-)
-
 LARGEST = 1e6  # no fraction, rate, scale or size is beyond it
 # Numbers that have to be above 0.
 ABOVE_ZERO = frozenset((
@@ -270,7 +263,7 @@ ABOVE_ZERO = frozenset((
     "exponential_decay_learning_rate.decay_steps", "cosine_decay_learning_rate.total_steps", "schedule.step",
     "train_config.max_number_of_boxes", "[facedet.training].anchors_per_face", "[facedet.backbone].stem_channels",
     "[facedet.backbone].expansions", "[facedet.backbone].blocks", "crop_around_faces.min_area", "crop_around_faces.min_aspect_ratio",
-    "data_anchor_sampling.scales", "blur.max_sigma", "noise.max_deviation", "rotate.max_degrees", "jpeg_quality.min_quality",
+    "data_anchor_sampling.scales", "jpeg_quality.min_quality",
 ))  # fmt: skip
 # Numbers that may be at most this.
 AT_MOST = {
@@ -282,9 +275,9 @@ AT_MOST = {
     "train_config.batch_size": 4096, "fixed_shape_resizer.height": 4096, "fixed_shape_resizer.width": 4096,
     "feature_extractor.depth_multiplier": 8, "fpn.additional_layer_depth": 4096, "convolutional_box_predictor.kernel_size": 15,
     "[facedet.training].anchors_per_face": 100, "[facedet.training].least_forced_overlap": 1, "[facedet.input].pad_value": 255,
-    "crop_around_faces.max_area": 1, "crop_around_faces.least_visible": 1, "rotate.max_degrees": 45, "expand.max_ratio": 16,
+    "crop_around_faces.max_area": 1, "crop_around_faces.least_visible": 1, "rotate.max_degrees": 45, "expand.max_ratio": 8,
     "photometric_distortion.max_brightness": 1, "photometric_distortion.max_contrast": 1, "photometric_distortion.max_saturation": 1,
-    "photometric_distortion.max_hue": 0.5, "blur.max_sigma": 50, "noise.max_deviation": 255, "jpeg_quality.max_quality": 100,
+    "photometric_distortion.max_hue": 0.5, "blur.max_sigma": 20, "noise.max_deviation": 255, "jpeg_quality.max_quality": 100,
     "data_anchor_sampling.scales": 4096,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
