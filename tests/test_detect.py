@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED, run
+from pictures import bad_pictures
 from PIL import Image
-from test_detector import bad_pictures
 
 TFLITE = SHIPPED / f"{SHIPPED.name}_int8.tflite"
 _spec = importlib.util.spec_from_file_location("detect", ROOT / "scripts" / "detect.py")

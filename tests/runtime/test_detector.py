@@ -3,16 +3,15 @@
 import io
 import json
 import os
-import struct
 import subprocess
 import sys
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED
-from PIL import Image, PngImagePlugin
+from pictures import bad_pictures
+from PIL import Image
 
 from facedet import DetectorError, FaceDetector
 from facedet.runtime import boxes
@@ -99,17 +98,6 @@ faces = FaceDetector({str(file_of(SHIPPED, "int8"))!r}).detect(np.asarray(Image.
 assert len(faces) == 1 and "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-
-
-def bad_pictures() -> dict[str, bytes]:
-    """{name: content}: no picture, a cut one, one whose text unpacks to more than Pillow takes, one that says it has 10^10 pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    text, cut, bomb = PngImagePlugin.PngInfo(), io.BytesIO(), io.BytesIO()
-    text.add_text("comment", "a" * 2**22, zip=True)
-    Image.new("RGB", (40, 30)).save(bomb, "png", pnginfo=text)
-    Image.effect_noise((200, 200), 50).save(cut, "jpeg")
-    return {"text.png": bomb.getvalue(), "cut.jpg": cut.getvalue()[:900], "none.jpg": b"no picture", "empty.png": b"", "huge.png": huge}
 
 
 def with_details(tmp_path, text) -> str:
