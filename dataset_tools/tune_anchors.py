@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from facedet.assign import anchor_ladder
 from facedet.data import records
-from facedet.detectors import ssd
+from facedet.detectors import registry
 from facedet.recipe import pipeline_config
 
 
@@ -29,15 +29,15 @@ def main(argv=None) -> int:
     parser.add_argument("--plot", default="anchor_coverage.png")
     args = parser.parse_args(argv)
     try:
-        config = pipeline_config.read(args.pipeline_config_path)
+        recipe = pipeline_config.read(args.pipeline_config_path)
         if args.records:
             paths = sorted(glob.glob(args.records))
-        elif config.eval_input_reader:
-            paths = pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+        elif recipe.data.evaluation:
+            paths = pipeline_config.input_paths(recipe.data.evaluation, "eval_input_reader")
         else:
             raise pipeline_config.ConfigError(f"{args.pipeline_config_path} has no eval_input_reader: name record files with --records.")
         records.check_shards(paths)
-        model = ssd.build(config, is_training=False)
+        detector = registry.build(recipe)
     except (pipeline_config.ConfigError, records.RecordsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -45,13 +45,13 @@ def main(argv=None) -> int:
     if not len(faces.boxes_yxyx_norm):
         print(f"error: {paths[0]} and its like hold no face to fit anchors to.", file=sys.stderr)
         return 1
-    own = model.anchors.get().numpy()
+    own = detector.anchors_yxyx
     best = anchor_ladder.best_overlap(faces.boxes_yxyx_norm, own)
-    rows = anchor_ladder.coverage_table(faces, best, model.input_size)
-    print(f"{len(own):,} anchors, {len(best):,} faces, pictures stretched to {model.input_size[1]}x{model.input_size[0]}")
+    rows = anchor_ladder.coverage_table(faces, best, detector.input.size)
+    print(f"{len(own):,} anchors, {len(best):,} faces, pictures stretched to {detector.input.size[1]}x{detector.input.size[0]}")
     print(coverage_text(rows))
-    _plot(faces, best, model.input_size, args.plot)
-    ladder = anchor_ladder.fit_ladder(faces, model.input_size, args.smallest_px)
+    _plot(faces, best, detector.input.size, args.plot)
+    ladder = anchor_ladder.fit_ladder(faces, detector.input.size, args.smallest_px)
     print(f"\nThe plot is {args.plot}. A ladder fitted to these faces:\n\n{anchor_ladder.config_text(ladder)}")
     return 0
 

@@ -85,10 +85,10 @@ def _demo_config(records: pathlib.Path, num_steps: int) -> str:
     """The 224 config for a few minutes: fewer and smaller steps, quantization after 60% of them."""
     from google.protobuf import text_format
 
-    from facedet.recipe import pipeline_config
+    from facedet.recipe import adapt, pipeline_config
 
-    config = pipeline_config.read(str(ROOT / "configs" / f"{NAME}.config"))
-    pipeline_config.adapt(config, num_steps, batch_size=16, records_dir=str(records))
+    config = pipeline_config.message(str(ROOT / "configs" / f"{NAME}.config"))
+    adapt.adapt(config, num_steps, batch_size=16, records_dir=str(records))
     train = config.train_config
     rate = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
     rate.warmup_steps = num_steps // 10

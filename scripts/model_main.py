@@ -47,21 +47,21 @@ def main(unused_argv) -> None:
         sys.exit("error: --pipeline_config_path and --model_dir (or --checkpoint_dir) are needed.")
     logging.set_verbosity(logging.ERROR)
     try:
-        config = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
+        recipe = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
         if values["checkpoint_dir"]:
-            _evaluate_checkpoints(config, values)
+            _evaluate_checkpoints(recipe, values)
             return
-        if not config.train_config.num_steps:
+        if not recipe.training.num_steps:
             raise pipeline_config.ConfigError("train_config.num_steps is 0: set it, or give --num_train_steps.")
         schedule = trainer.Schedule(
-            num_steps=config.train_config.num_steps,
+            num_steps=recipe.training.num_steps,
             save_every=values["checkpoint_every_n"],
             evaluate_every=values["eval_every_n"],
             eval_sample=values["sample_1_of_n_eval_examples"],
             eval_train_sample=values["sample_1_of_n_eval_on_train_examples"],
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
-        trainer.Trainer(config, values["model_dir"], commands=commands).train(schedule)
+        trainer.Trainer(recipe, values["model_dir"], commands=commands).train(schedule)
     except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError) as error:
         sys.exit(f"error: {error}")
 
@@ -84,7 +84,7 @@ def _values() -> dict:
     return {name: getattr(FLAGS, name, known[name].default) for name in names}
 
 
-def _evaluate_checkpoints(config, values) -> None:
+def _evaluate_checkpoints(recipe, values) -> None:
     from facedet.data import records
     from facedet.evaluation import protocol, validation
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
@@ -92,17 +92,17 @@ def _evaluate_checkpoints(config, values) -> None:
     from facedet.weights import checkpoints
 
     on_train = values["eval_training_data"]
-    if not on_train and not config.eval_input_reader:
+    if not on_train and not recipe.data.evaluation:
         raise pipeline_config.ConfigError("eval_input_reader is missing: there is nothing to evaluate on.")
-    reader = config.train_input_reader if on_train else config.eval_input_reader[0]
-    paths = pipeline_config.input_paths(reader, "train_input_reader" if on_train else "eval_input_reader")
+    patterns = recipe.data.train if on_train else recipe.data.evaluation
+    paths = pipeline_config.input_paths(patterns, "train_input_reader" if on_train else "eval_input_reader")
     records.check_shards(paths)
     sample = values["sample_1_of_n_eval_on_train_examples" if on_train else "sample_1_of_n_eval_examples"] or 1
     done = None
     while True:
         newest = checkpoints.find(values["checkpoint_dir"])
         if newest != done:
-            detector = CheckpointDetector.from_checkpoint(config, newest, protocol.LEAST_SCORE)
+            detector = CheckpointDetector.from_checkpoint(recipe, newest, protocol.LEAST_SCORE)
             metrics, _ = validation.validate(detector, paths, sample)
             print(f"{newest}, {validation.PROTOCOL}:")
             for name, value in metrics.items():

@@ -22,14 +22,14 @@ def main(argv=None) -> int:
     parser.add_argument("--output", required=True, help="a folder for the checkpoint")
     args = parser.parse_args(argv)
 
-    from facedet.detectors import ssd
+    from facedet.detectors import registry
     from facedet.quantization.network import QuantizableNetwork
     from facedet.recipe import pipeline_config
     from facedet.weights import checkpoints, narrowing
 
     try:
         wide, narrow = (
-            QuantizableNetwork(ssd.build(pipeline_config.read(path), is_training=False).network)
+            QuantizableNetwork(registry.build(pipeline_config.read(path)).network)
             for path in (args.pipeline_config_path, args.narrow_config_path)
         )
         checkpoints.load(args.checkpoint, wide)

@@ -4,76 +4,100 @@ import numpy as np
 import pytest
 from conftest import CONFIGS, MAIN_CONFIG, ROOT
 
-from facedet.detectors import ssd
+from facedet.assign import codecs
+from facedet.detectors import registry
+from facedet.detectors.base import Faces
 from facedet.export.formats import flatbuffer, tflite
+from facedet.export.formats.base import RAW, Kind
+from facedet.od_api import protos
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
 
 import tensorflow as tf  # isort: skip
 
 ALL = [*CONFIGS, ROOT / "tests" / "stock_ssd_mobilenet_v2.config"]
-SIDE = 96  # px, of the networks that are exported here
-NMS = {"max_detections": 50, "score_threshold": 0.01, "iou_threshold": 0.5}
+SQUARE, WIDE = (96, 96), (72, 96)  # height and width, px, of the networks that are exported here
 
 
 @pytest.fixture(scope="module", params=ALL, ids=lambda path: path.stem)
 def built(request):
-    config = pipeline_config.read(str(request.param))
-    model = ssd.build(config, is_training=True)
-    return request.param, config, model, QuantizableNetwork(model.network)
+    recipe = pipeline_config.read(str(request.param))
+    detector = registry.build(recipe)
+    return request.param, recipe, detector, QuantizableNetwork(detector.network, detector.input.range)
+
+
+def with_landmarks(config) -> None:
+    coder = config.model.ssd.box_coder.keypoint_box_coder
+    coder.num_keypoints, coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale = 5, 10, 10, 5, 5
+
+
+def with_means(config) -> None:
+    """As networks that came from Caffe take their pictures."""
+    said = protos.input(config)
+    said.colour_order, said.resize = "BGR", "pad"
+    said.mean.extend((104, 117, 123))
+    said.scale.append(1.0)
 
 
 class Small:
-    """A config's network at SIDE px with random weights whose outputs vary, its ranges, its int8 file and what it must compute."""
+    """A config's network at `size` with random weights whose outputs vary, its ranges, its raw int8 file and what it must compute."""
 
-    def __init__(self, path):
-        config = pipeline_config.read(str(path))
+    def __init__(self, path, size=SQUARE, change=lambda config: None):
+        config = pipeline_config.message(str(path))
         resizer = config.model.ssd.image_resizer.fixed_shape_resizer
-        resizer.height = resizer.width = SIDE
-        self.model = model = ssd.build(config, is_training=True)
-        self.quantizable = QuantizableNetwork(model.network)
+        resizer.height, resizer.width = size
+        change(config)
+        self.detector = detector = registry.build(pipeline_config.from_message(config))
+        self.quantizable = QuantizableNetwork(detector.network, detector.input.range)
         generator = np.random.default_rng(0)
-        noise = tf.image.resize(generator.uniform(0, 255, (8, 12, 12, 3)), (SIDE, SIDE))
+        noise = tf.image.resize(generator.uniform(0, 255, (8, 12, 12, 3)), size)
         self.images = (noise * (1.0, 0.7, 0.4)).numpy().astype(np.uint8)  # colours of different means
-        inputs = model.preprocess(self.images)[0]
-        for layer in model.network.layers:
+        inputs = detector.input.normalize(self.images.astype(np.float32))
+        for layer in detector.network.layers:
             if isinstance(layer, tf.keras.layers.BatchNormalization):
                 layer.beta.assign(generator.normal(1, 1, layer.beta.shape))  # few are dead
                 layer.gamma.assign(generator.uniform(0.7, 1.3, layer.gamma.shape))
                 layer.momentum = 0.0  # one pass in training gives it these pictures' own mean and variance
-        model.network(inputs, training=True)
-        heads = [model.network.get_layer(f"{kind}_head_{i}") for i in range(len(model.anchors_per_location)) for kind in ("box", "class")]
-        for head in heads:
+        detector.network(inputs, training=True)
+        heads = {name: detector.network.get_layer(name) for name in detector.network.output}
+        for head in heads.values():
             kernel, *bias = head.get_weights()
             head.set_weights([generator.normal(0, 1, kernel.shape), *(np.zeros_like(b) for b in bias)])
-        for head, values in zip(heads, tf.keras.Model(model.network.inputs, [h.output for h in heads])(inputs), strict=True):
-            kernel, *bias = head.get_weights()
+        for name, values in detector.network(inputs).items():
+            kernel, *bias = heads[name].get_weights()
             scale = 1.5 / values.numpy().std()
-            head.set_weights([kernel * scale, *(np.full_like(b, -values.numpy().mean() * scale) for b in bias)])
+            heads[name].set_weights([kernel * scale, *(np.full_like(b, -values.numpy().mean() * scale) for b in bias)])
         for _ in range(3):
             self.quantizable.observe(inputs[:4], training=False)
-        self.data = tflite.convert(model, self.quantizable, "int8", with_nms=False, nms=NMS)
-        encodings, logits = self.quantizable.simulate(inputs[:2], training=False)
-        self.scores = tf.sigmoid(logits).numpy()[:, :, -1]
-        self.boxes = model._batch_decode(encodings, model.anchors.get())[0].numpy()
+        self.data = self.write()
+        found = detector.decode(self.quantizable.simulate(inputs[:2], training=False))
+        self.boxes, self.scores = codecs.corners(found.boxes_yxhw).numpy(), found.scores.numpy()
+        self.points = None if found.points_yx is None else found.points_yx.numpy()
+
+    def write(self) -> bytes:
+        return tflite.TFLite().write(self.detector, self.quantizable, Kind("int8", RAW))
 
     def require_same(self, data: bytes, images=None) -> None:
-        """AssertionError where a raw int8 file computes other boxes or scores than the simulation of its quantization."""
+        """AssertionError where a raw int8 file computes other boxes, scores or points than the simulation of its quantization."""
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=data)
         interpreter.allocate_tensors()
         (given,) = interpreter.get_input_details()
-        assert given["name"] == "image" and given["dtype"] == np.uint8 and tuple(given["shape"]) == (1, SIDE, SIDE, 3)
-        for image, scores, boxes in zip(self.images if images is None else images, self.scores, self.boxes, strict=False):
+        assert given["name"] == "image" and given["dtype"] == np.uint8 and tuple(given["shape"]) == (1, *self.images.shape[1:])
+        for i, image in enumerate((self.images if images is None else images)[: len(self.scores)]):
             interpreter.set_tensor(given["index"], image[None])
             interpreter.invoke()
-            found, found_scores = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
-            assert scores.std() > 0.15  # it says something
-            assert np.abs(found_scores[:, -1] - scores).mean() < 0.05  # what is wrong gives 0.09 and more
+            found, scores, *points = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
+            assert self.scores[i].std() > 0.15  # it says something
+            assert np.abs(scores[:, -1] - self.scores[i]).mean() < 0.05  # what is wrong gives 0.09 and more
             corners = np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], 1)
-            sides = (boxes[:, 2:] - boxes[:, :2]).mean(1, keepdims=True)
-            assert (np.abs(corners - boxes) / sides).max(1).mean() < 0.1  # 0.2 and more
+            sides = (self.boxes[i][:, 2:] - self.boxes[i][:, :2]).mean(1, keepdims=True)
+            assert (np.abs(corners - self.boxes[i]) / sides).max(1).mean() < 0.1  # 0.2 and more
+            if self.points is not None:
+                (points,) = points
+                apart = np.abs(points.reshape(-1, 5, 2) - self.points[i]) / sides[..., None]
+                assert np.median(apart) < 0.1
 
 
 def test_there_are_the_four_configs_of_the_owner():
@@ -83,45 +107,42 @@ def test_there_are_the_four_configs_of_the_owner():
 
 
 def test_outputs_equal_anchors(built):
-    path, config, model, _ = built
-    boxes, logits = model.network.outputs
-    count = model.anchors.num_boxes_static()
-    assert boxes.shape[1:] == (count, 4) and logits.shape[1:] == (
-        count,
-        config.model.ssd.num_classes + config.model.ssd.add_background_class,
-    )
-    assert f"{model.input_size[0]}x" in path.stem or path.parent != ROOT / "configs"
-    centers = model.anchors.get_center_coordinates_and_sizes()[:2]
+    path, recipe, detector, _ = built
+    images = np.zeros((1, *detector.input.size, 3), np.float32)
+    found = detector.decode(detector.network(images))
+    count = len(detector.anchors_yxyx)
+    assert found.boxes_yxhw.shape == (1, count, 4) and found.scores.shape == (1, count)
+    assert found.points_yx is None or found.points_yx.shape == (1, count, recipe.box_coder.num_points, 2)
+    assert f"{detector.input.height}x" in path.stem or path.parent != ROOT / "configs"
+    centers = detector.anchors_yxhw[:, :2]
     if path.parent == ROOT / "configs":  # the stock recipe's last levels do reach over the border
-        assert all(float(tf.reduce_min(c)) > 0 and float(tf.reduce_max(c)) < 1 for c in centers)
+        assert centers.min() > 0 and centers.max() < 1
 
 
 def test_caps_fit_the_data(built):
-    path, config, *_ = built
+    path, recipe, *_ = built
     if path.parent == ROOT / "configs":
-        assert config.train_config.max_number_of_boxes >= 1968
-        assert config.model.ssd.post_processing.batch_non_max_suppression.max_total_detections >= 200
-        assert pipeline_config.quantization(config).delay < config.train_config.num_steps
+        assert recipe.training.max_faces >= 1968
+        assert recipe.suppression.max_detections >= 200
+        assert recipe.quantization.delay < recipe.training.num_steps
 
 
 def test_steps_lower_the_loss_in_float_and_quantized(built):
-    _, _, model, quantizable = built
-    height, width = model.input_size
-    image = np.full((1, height, width, 3), 90, np.uint8)
+    _, _, detector, quantizable = built
+    height, width = detector.input.size
+    image = np.full((1, height, width, 3), 90, np.float32)
     image[:, height // 4 : height // 2, width // 3 : width // 2] = 220  # the "face"
-    boxes, classes = [tf.constant([[0.25, 1 / 3, 0.5, 0.5]])], [tf.ones([1, 1])]
+    points = tf.constant(np.random.default_rng(0).uniform((0.25, 1 / 3), (0.5, 0.5), (1, 5, 2)), tf.float32)
+    faces = Faces([tf.constant([[0.25, 1 / 3, 0.5, 0.5]])], [tf.ones([1])], [points])
     optimizer = tf.keras.optimizers.legacy.Adam(1e-3)
-    variables = model.network.trainable_variables
+    variables = detector.network.trainable_variables
 
     def losses(forward, steps):
-        model.forward = forward
-
         @tf.function
         def step():
-            model.provide_groundtruth(boxes, classes, groundtruth_weights_list=[tf.ones([1])])
             with tf.GradientTape() as tape:
-                inputs, shapes = model.preprocess(image)
-                loss = tf.add_n(list(model.loss(model.predict(inputs, shapes), shapes).values()))
+                outputs = forward(detector.input.normalize(image), training=True)
+                loss = tf.add_n(list(detector.losses(outputs, faces).values()))
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
             return loss
 
@@ -133,12 +154,30 @@ def test_steps_lower_the_loss_in_float_and_quantized(built):
     assert np.isfinite(losses(quantizable.simulate, 2)).all()
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_the_int8_file_computes_what_the_simulation_does(path):
-    small = Small(path)
+def require_what_its_simulation_computes(small: Small) -> None:
     operators = flatbuffer.operators(small.data)
     assert "CUSTOM" not in operators and not any(name.startswith("TFLite_") for name in operators)
     small.require_same(small.data)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_the_int8_file_computes_what_the_simulation_does(path):
+    require_what_its_simulation_computes(Small(path))
+
+
+@pytest.fixture(scope="module")
+def every_form():
+    """An input of 4:3, padded, in another order of colours with a mean for each, and landmarks."""
+
+    def change(config):
+        with_landmarks(config)
+        with_means(config)
+
+    return Small(MAIN_CONFIG, WIDE, change)
+
+
+def test_so_does_that_of_another_form_of_input_with_landmarks(every_form):
+    require_what_its_simulation_computes(every_form)
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +228,27 @@ def test_another_order_of_colours_is_seen(small):
         small.require_same(small.data, small.images[..., ::-1])
 
 
-@pytest.mark.parametrize("change", ["one anchor on", "a place on", "axes"])
-def test_other_anchors_are_seen(small, change, monkeypatch):
-    right, per_place = tflite.anchors_yxhw(small.model), small.model.anchors_per_location[0]
-    wrong = {"one anchor on": np.roll(right, 1, 0), "a place on": np.roll(right, per_place, 0), "axes": right[:, [1, 0, 3, 2]]}[change]
-    body = tflite._body(small.model, small.quantizable, "int8")
-    monkeypatch.setattr(tflite, "_body", lambda *arguments: body)
-    small.require_same(tflite.convert(small.model, small.quantizable, "int8", False, NMS))
-    monkeypatch.setattr(tflite, "anchors_yxhw", lambda model: wrong)
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
+def test_another_order_of_colours_is_seen_where_each_has_its_mean(every_form, order):
     with pytest.raises(AssertionError):
-        small.require_same(tflite.convert(small.model, small.quantizable, "int8", False, NMS))
+        every_form.require_same(every_form.data, every_form.images[..., order])
+
+
+@pytest.mark.parametrize("change", ["one anchor on", "a place on", "axes"])
+@pytest.mark.parametrize("form", ["small", "every_form"])
+def test_other_anchors_are_seen(form, change, request, monkeypatch):
+    small = request.getfixturevalue(form)
+    right, per_place = small.detector.anchors_yxhw, small.detector.anchors_per_location[0]
+    wrong = {"one anchor on": np.roll(right, 1, 0), "a place on": np.roll(right, per_place, 0), "axes": right[:, [1, 0, 3, 2]]}[change]
+    body = tflite._body(small.detector, small.quantizable, "int8")
+    monkeypatch.setattr(tflite, "_body", lambda *arguments: body)
+    small.require_same(small.write())
+    monkeypatch.setattr(small.detector, "anchors_yxhw", wrong)
+    with pytest.raises(AssertionError):
+        small.require_same(small.write())
+
+
+def test_points_in_another_order_are_seen(every_form, monkeypatch):
+    monkeypatch.setattr(every_form, "points", every_form.points[..., ::-1])
+    with pytest.raises(AssertionError):
+        every_form.require_same(every_form.data)

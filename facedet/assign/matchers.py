@@ -5,42 +5,15 @@ object nor background beyond its match. Here the faces of a batch are laid end t
 faces that are there, and a face of weight 0 takes the anchors on it out of the loss.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from facedet.errors import ConfigError
+from facedet.recipe.recipe import Matching
 
 UNMATCHED, IGNORED = -1, -2  # as in object_detection.core.matcher.Match
 NONE = -1.0  # the overlap of an anchor where there is no face to compare it with
 PAIRS_AT_ONCE = 2**22  # of a face and an anchor: 16 MB a temporary
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """The argmax_matcher of a pipeline config.
-
-    matched_threshold: from this IoU on an anchor learns its best face.
-    unmatched_threshold: below it, it is background; between the two it is left out of the loss.
-    force_match: each face also takes the anchor that overlaps it most.
-    anchors_per_face: and the next best ones, up to that many in all, where they reach unmatched_threshold.
-    """
-
-    matched_threshold: float
-    unmatched_threshold: float
-    force_match: bool
-    anchors_per_face: int = 1
-
-    @classmethod
-    def from_proto(cls, matcher, anchors_per_face: int = 1) -> "Rules":
-        argmax = matcher.argmax_matcher
-        if matcher.WhichOneof("matcher_oneof") != "argmax_matcher" or not argmax.negatives_lower_than_unmatched:
-            raise ConfigError("model.ssd.matcher: only argmax_matcher with negatives_lower_than_unmatched is supported.")
-        if argmax.ignore_thresholds:
-            # No threshold: every anchor learns its best face. The second number is only what an ignored face takes.
-            return cls(0.0, 0.25, argmax.force_match_for_each_row, anchors_per_face)
-        return cls(argmax.matched_threshold, argmax.unmatched_threshold, argmax.force_match_for_each_row, anchors_per_face)
 
 
 def intersection_and_union(boxes, anchors):
@@ -52,8 +25,8 @@ def intersection_and_union(boxes, anchors):
     return shared, (bottom - top) * (right - left) + (a_bottom - a_top) * (a_right - a_left) - shared
 
 
-def match(boxes_list, weights_list, anchors, rules: Rules):
-    """Matches the faces of B images to A anchors.
+def match(boxes_list, weights_list, anchors, rules: Matching):
+    """Matches the faces of B images to A anchors by the rules of a recipe.
 
     boxes_list: B times [n, 4], corners of the anchors' order, 0..1.  weights_list: B times [n]; 0 marks a face to ignore.
     Returns matches int32 [B, A] (index of the face in its image, UNMATCHED or IGNORED), the boxes laid end to end [F, 4],
@@ -77,7 +50,8 @@ def match(boxes_list, weights_list, anchors, rules: Rules):
         at = tf.gather_nd(best.overlap, tf.stack([tf.repeat(image[:, None], rules.anchors_per_face, 1), best.anchors], 2))
         taken.append((best.overlaps >= rules.unmatched_threshold) & (at < rules.matched_threshold))
     if rules.force_match:
-        taken.append((best.overlaps > 0) & (tf.range(rules.anchors_per_face) == 0))
+        enough = (best.overlaps > 0) & (best.overlaps >= rules.least_forced_overlap)
+        taken.append(enough & (tf.range(rules.anchors_per_face) == 0))
     for wanted in taken:
         pairs = tf.where(wanted & (weights > 0)[:, None])
         face = tf.cast(pairs[:, 0], tf.int32)

@@ -33,7 +33,7 @@ def read(paths: list[pathlib.Path], variables: tuple[str, ...]) -> list[dict]:
             )
     command = [sys.executable, "-m", "facedet.data.mat_file", ",".join(variables), *(str(path.resolve()) for path in paths)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # its buffers count as memory
-    root = pathlib.Path(__file__).resolve().parent.parent
+    root = pathlib.Path(__file__).resolve().parents[2]
     try:
         done = subprocess.run(command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS)
         why = f"the reader ended with {done.returncode}"

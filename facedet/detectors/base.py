@@ -37,11 +37,12 @@ class Faces(NamedTuple):
 class EncodedBoxes(NamedTuple):
     """Boxes as TFLite_Detection_PostProcess takes them.
 
-    encodings: [B, N, 4] ty, tx, th, tw.  anchors_yxhw: float32 [N, 4].  scales: of ty, tx, th, tw; a box's centre is
+    encodings: [B, N, 4] ty, tx, th, tw.  scores: [B, N].  anchors_yxhw: float32 [N, 4].  scales: of ty, tx, th, tw; a box's centre is
     t / scale * anchor's side + anchor's centre, its side exp(t / scale) * anchor's side.
     """
 
     encodings: tf.Tensor
+    scores: tf.Tensor
     anchors_yxhw: np.ndarray
     scales: tuple[float, float, float, float]
 
@@ -71,12 +72,13 @@ class Detector:
         """outputs: of the network -> Predictions, by plain TF operations: it becomes the float tail of every exported file."""
         raise NotImplementedError
 
-    def encode(self, predictions: Predictions, outputs: dict) -> EncodedBoxes:
-        """The boxes for TFLite_Detection_PostProcess, which decodes by anchors itself: here by a unit one at 0."""
+    def encode(self, outputs: dict) -> EncodedBoxes:
+        """outputs: of the network -> its boxes for TFLite_Detection_PostProcess, which decodes by anchors itself: here by a unit one at 0."""
+        predictions = self.decode(outputs)
         centers, sides = predictions.boxes_yxhw[..., :2], predictions.boxes_yxhw[..., 2:]
         encodings = tf.concat([centers, tf.math.log(tf.maximum(sides, 1e-6))], -1)
         anchors = np.tile(np.asarray([[0, 0, 1, 1]], np.float32), (encodings.shape[1], 1))
-        return EncodedBoxes(encodings, anchors, (1.0, 1.0, 1.0, 1.0))
+        return EncodedBoxes(encodings, predictions.scores, anchors, (1.0, 1.0, 1.0, 1.0))
 
     def initialize(self, source: str) -> int:
         """Loads the weights that `source` names, 'imagenet' or a file, into the network; returns how many layers it set.

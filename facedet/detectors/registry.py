@@ -1,25 +1,24 @@
-"""One functional Keras network per detector. README.md says how to add one."""
+"""Which file builds which detector. README.md says how to add one."""
 
 import importlib
 
+from facedet.detectors.base import Detector
 from facedet.errors import ConfigError
+from facedet.recipe.recipe import Recipe
 
-# feature_extractor.type of a pipeline config -> the module here whose build() makes the network
-NETWORKS = {
+# feature_extractor.type of a pipeline config -> the module here whose build(recipe) makes the detector
+DETECTORS = {
     "ssd_mobilenet_v2_keras": "ssd_mobilenet_v2",
     "ssd_mobilenet_v2_fpn_keras": "ssd_mobilenet_v2_fpn",
 }
 
 
-def build(ssd, anchors_per_location: list[int], backbone=None):
-    """The network of an `ssd` message: image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C].
-
-    backbone: the config's [facedet.backbone]. ConfigError for a type that is not registered and for settings that the network
-    cannot honour.
-    """
-    kind = ssd.feature_extractor.type
-    if kind not in NETWORKS:
-        raise ConfigError(f"model.ssd.feature_extractor.type: {kind!r} is not one of {', '.join(sorted(NETWORKS))}.")
-    if ssd.image_resizer.WhichOneof("image_resizer_oneof") != "fixed_shape_resizer":
-        raise ConfigError("model.ssd.image_resizer: a fixed_shape_resizer is needed; a phone's graph has one input size.")
-    return importlib.import_module(f"facedet.detectors.{NETWORKS[kind]}").build(ssd, anchors_per_location, backbone)
+def build(recipe: Recipe) -> Detector:
+    """ConfigError for a type that is not registered and for settings that its network cannot honour; it names the config."""
+    kind = recipe.feature_extractor.type
+    if kind not in DETECTORS:
+        raise ConfigError(f"{recipe.name}: model.ssd.feature_extractor.type: {kind!r} is not one of {', '.join(sorted(DETECTORS))}.")
+    try:
+        return importlib.import_module(f"facedet.detectors.{DETECTORS[kind]}").build(recipe)
+    except ConfigError as error:
+        raise ConfigError(f"{recipe.name}: {error}") from error

@@ -4,26 +4,29 @@ Six levels: the expansion of block 13 (stride 16), the last convolution (stride 
 the width and a 3x3 at stride 2. use_depthwise makes the extra levels and the heads separable (SSDLite).
 """
 
+from facedet.detectors.ssd import SSD
 from facedet.errors import ConfigError
+from facedet.keras2 import keras
 from facedet.layers import heads, mobilenet_v2
-from facedet.layers.blocks import Blocks, Hyperparams, keras, make_divisible
+from facedet.layers.blocks import Blocks, make_divisible
+from facedet.recipe.recipe import Recipe
 
 EXTRA_DEPTHS = (512, 256, 256, 128)
 
 
-def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
-    """ssd: object_detection.protos.Ssd. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
-    if mobilenet_v2.table(backbone) != (mobilenet_v2.STEM_CHANNELS, mobilenet_v2.STAGES):
+def build(recipe: Recipe) -> SSD:
+    if mobilenet_v2.table(recipe.feature_extractor) != (mobilenet_v2.STEM_CHANNELS, mobilenet_v2.STAGES):
         raise ConfigError(
             "[facedet.backbone]: ssd_mobilenet_v2_keras is the OD API's own network; ssd_mobilenet_v2_fpn_keras can have one."
         )
-    extractor = ssd.feature_extractor
-    resizer = ssd.image_resizer.fixed_shape_resizer
-    hyperparams = Hyperparams.from_proto(extractor.conv_hyperparams)
-    blocks = Blocks(hyperparams, extractor.use_explicit_padding)
+    return SSD(recipe, _network)
 
-    image = keras.Input((resizer.height, resizer.width, 3), name="image")
-    taps = mobilenet_v2.backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth)
+
+def _network(recipe: Recipe, anchors_per_location: list[int], columns: dict[str, int]) -> keras.Model:
+    extractor = recipe.feature_extractor
+    blocks = Blocks(extractor.hyperparams, extractor.use_explicit_padding)
+    image = keras.Input((*recipe.input.size, 3), name="image")
+    taps = mobilenet_v2.backbone(image, blocks, extractor)
     maps = [taps["block_13_expand_relu"], taps["out_relu"]]
     for number, depth in enumerate(EXTRA_DEPTHS[: max(0, extractor.num_layers - 2)]):
         filters = max(extractor.min_depth, int(depth * extractor.depth_multiplier))
@@ -33,8 +36,6 @@ def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
         else:
             x = blocks.conv_bn(x, filters, 3, 2, f"extra_{number}")
         maps.append(x)
-    maps = maps[: extractor.num_layers]
-    predictor = ssd.box_predictor.convolutional_box_predictor
-    head = Blocks(Hyperparams.from_proto(predictor.conv_hyperparams))
-    outputs = heads.predict(maps, anchors_per_location, head, predictor, 4, ssd.num_classes + ssd.add_background_class)
+    head = Blocks(recipe.box_predictor.hyperparams)
+    outputs = heads.predict(maps[: extractor.num_layers], anchors_per_location, head, recipe.box_predictor, columns)
     return keras.Model(image, outputs, name="ssd_mobilenet_v2")

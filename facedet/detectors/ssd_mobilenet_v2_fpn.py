@@ -8,36 +8,36 @@ of heads a level: shared ones could not be quantized with a range for each level
 block and convolution of MobileNetV2 serve its classifier.
 """
 
+from facedet.detectors.ssd import SSD
 from facedet.errors import ConfigError
+from facedet.keras2 import keras
 from facedet.layers import heads, mobilenet_v2
-from facedet.layers.blocks import Blocks, Hyperparams, keras, layers
+from facedet.layers.blocks import Blocks, layers
+from facedet.recipe.recipe import Pyramid, Recipe
 
 
-def build(ssd, anchors_per_location: list[int], backbone=None) -> keras.Model:
-    """ssd: object_detection.protos.Ssd, backbone: a config's [facedet.backbone] or None. Image [B, H, W, 3] in -1..1 -> box encodings [B, N, 4], class logits [B, N, C]."""
-    extractor, fpn = ssd.feature_extractor, ssd.feature_extractor.fpn
+def build(recipe: Recipe) -> SSD:
+    fpn = recipe.feature_extractor.fpn
     if not 2 <= fpn.min_level <= 5 or fpn.max_level < fpn.min_level:
         raise ConfigError(f"fpn: min_level {fpn.min_level}, max_level {fpn.max_level}: min_level is 2 to 5 and not above max_level.")
-    resizer = ssd.image_resizer.fixed_shape_resizer
-    hyperparams = Hyperparams.from_proto(extractor.conv_hyperparams)
-    blocks = Blocks(hyperparams, extractor.use_explicit_padding)
+    return SSD(recipe, _network)
 
-    image = keras.Input((resizer.height, resizer.width, 3), name="image")
-    stem, stages = mobilenet_v2.table(backbone)
-    taps = mobilenet_v2.backbone(image, blocks, extractor.depth_multiplier, extractor.min_depth, stem, stages, classifier_layers=False)
-    neck = Blocks(hyperparams)
-    maps = _pyramid(taps, neck, fpn, extractor.use_depthwise)
-    predictor = ssd.box_predictor.convolutional_box_predictor
-    head = Blocks(Hyperparams.from_proto(predictor.conv_hyperparams))
-    outputs = heads.predict(maps, anchors_per_location, head, predictor, 4, ssd.num_classes + ssd.add_background_class)
+
+def _network(recipe: Recipe, anchors_per_location: list[int], columns: dict[str, int]) -> keras.Model:
+    extractor = recipe.feature_extractor
+    image = keras.Input((*recipe.input.size, 3), name="image")
+    blocks = Blocks(extractor.hyperparams, extractor.use_explicit_padding)
+    taps = mobilenet_v2.backbone(image, blocks, extractor, classifier_layers=False)
+    maps = _pyramid(taps, Blocks(extractor.hyperparams), extractor.fpn, extractor.use_depthwise)
+    outputs = heads.predict(maps, anchors_per_location, Blocks(recipe.box_predictor.hyperparams), recipe.box_predictor, columns)
     return keras.Model(image, outputs, name="ssd_mobilenet_v2_fpn")
 
 
-def _pyramid(taps: dict, blocks: Blocks, fpn, separable: bool) -> list:
+def _pyramid(taps: dict, blocks: Blocks, fpn: Pyramid, separable: bool) -> list:
     """{name: backbone map} -> the maps of the levels, finest first."""
 
     def depth(level):
-        return fpn.additional_layer_depth // 2 if level == 2 else fpn.additional_layer_depth
+        return fpn.depth // 2 if level == 2 else fpn.depth
 
     def smooth(x, filters, stride, name):
         if separable:
@@ -50,12 +50,19 @@ def _pyramid(taps: dict, blocks: Blocks, fpn, separable: bool) -> list:
         if above is not None:
             if above.shape[-1] != depth(level):
                 above = blocks.conv_bn(above, depth(level), 1, name=f"narrow_{level}", activate=False)
-            above = layers.UpSampling2D(2, interpolation="nearest", name=f"upsample_{level}")(above)
-            if above.shape[1:3] != x.shape[1:3]:
-                raise ConfigError(f"image_resizer: the sides have to be multiples of {2 ** min(5, fpn.max_level)} for this pyramid.")
+            above = _enlarged(above, x.shape[1:3], level)
             x = layers.Add(name=f"merge_{level}")([x, above])
         above = x
         maps[level] = smooth(x, depth(level), 1, f"smooth_{level}")
     for level in range(6, fpn.max_level + 1):
         maps[level] = smooth(maps[level - 1], depth(level), 2, f"extra_{level}")
     return [maps[level] for level in range(fpn.min_level, fpn.max_level + 1)]
+
+
+def _enlarged(x, places: tuple[int, int], level: int):
+    """Twice the size by nearest neighbour; where the finer map is odd, as 15 over 8, without what lies beyond it."""
+    x = layers.UpSampling2D(2, interpolation="nearest", name=f"upsample_{level}")(x)
+    beyond = [have - wanted for have, wanted in zip(x.shape[1:3], places, strict=True)]
+    if not any(beyond):
+        return x
+    return layers.Cropping2D(tuple((0, rest) for rest in beyond), name=f"upsample_{level}_crop")(x)

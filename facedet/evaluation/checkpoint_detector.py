@@ -1,70 +1,65 @@
-"""CheckpointDetector: the network of a pipeline config with a checkpoint's weights, behind FaceDetector's detect()."""
+"""CheckpointDetector: the network of a recipe with a checkpoint's weights, behind FaceDetector's detect()."""
 
 import numpy as np
 import tensorflow as tf
 
-from facedet.detectors import ssd
+from facedet.detectors import registry
+from facedet.detectors.base import Detector
 from facedet.quantization.network import QuantizableNetwork
-from facedet.recipe import pipeline_config
-from facedet.runtime import boxes, detector
+from facedet.recipe.recipe import Recipe
+from facedet.runtime import boxes
+from facedet.runtime.detector import Faces
+from facedet.runtime.suppression import suppress
 from facedet.weights import checkpoints
 
 
 class CheckpointDetector:
-    """model: the OD API's detection model.  quantizable: its network.  quantize: compute as the int8 file will.
+    """detector: of detectors/.  quantizable: its network.  quantize: compute as the int8 file will.
 
-    Post-processing is the OD API's, with the config's thresholds and cap.
+    Its boxes are suppressed as those of a raw file are, with the recipe's thresholds and cap.
     """
 
-    def __init__(self, model, quantizable: QuantizableNetwork, quantize: bool, score_threshold: float = 0.5):
-        self.model, self.quantizable, self.quantize, self.score_threshold = model, quantizable, quantize, score_threshold
-        self.input_height, self.input_width = model.input_size
-        spec = tf.TensorSpec([None, self.input_height, self.input_width, 3], tf.uint8)
-        self._detect = tf.function(self._postprocessed, input_signature=[spec])
+    def __init__(self, detector: Detector, quantizable: QuantizableNetwork, quantize: bool, score_threshold: float = 0.5):
+        self.detector, self.quantizable, self.quantize, self.score_threshold = detector, quantizable, quantize, score_threshold
+        self.input_height, self.input_width = detector.input.size
+        spec = tf.TensorSpec([None, *detector.input.size, 3], tf.uint8)
+        self._predict = tf.function(self._predictions, input_signature=[spec])
 
     @classmethod
-    def from_checkpoint(cls, config, checkpoint: str, score_threshold: float = 0.5) -> "CheckpointDetector":
-        """Builds the config's model and loads a folder's newest checkpoint; quantized where config and checkpoint are.
+    def from_checkpoint(cls, recipe: Recipe, checkpoint: str, score_threshold: float = 0.5) -> "CheckpointDetector":
+        """Builds the recipe's detector and loads a folder's newest checkpoint; quantized where recipe and checkpoint are.
 
-        A checkpoint from before it stored whether it is quantized counts as such where its step is past the config's delay.
+        A checkpoint from before it stored whether it is quantized counts as such where its step is past the recipe's delay.
         """
-        model = ssd.build(config, is_training=False)
-        quantizable = QuantizableNetwork(model.network)
+        detector = registry.build(recipe)
+        quantizable = QuantizableNetwork(detector.network, detector.input.range)
         prefix = checkpoints.find(checkpoint)
         step, quantized = checkpoints.load(prefix, quantizable), checkpoints.quantized(prefix)
-        asked = pipeline_config.quantization(config)
-        if quantized is None and asked:
-            quantized = step > asked.delay
-        found = cls(model, quantizable, asked is not None and quantized, score_threshold)
+        if quantized is None and recipe.quantization:
+            quantized = step > recipe.quantization.delay
+        found = cls(detector, quantizable, recipe.quantization is not None and quantized, score_threshold)
         found.step = step
         return found
 
-    def detect(self, image: np.ndarray) -> detector.Faces:
+    def detect(self, image: np.ndarray) -> Faces:
         """image: RGB uint8 [H, W, 3] -> Faces in its pixels, best first."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: list[np.ndarray]) -> list[detector.Faces]:
-        resized = np.stack([detector.resize(image, self.input_height, self.input_width) for image in images])
-        found, scores, counts = (value.numpy() for value in self._detect(resized))
-        faces = []
-        for image, image_boxes, image_scores, count in zip(images, found, scores, counts.astype(int), strict=True):
-            keep = image_scores[:count] >= self.score_threshold
+    def detect_batch(self, images: list[np.ndarray]) -> list[Faces]:
+        prepared, placements = zip(*map(self.detector.input.prepare, images), strict=True)
+        found = [None if values is None else values.numpy() for values in self._predict(np.stack(prepared))]
+        limits, faces = self.detector.suppression, []
+        for i, (image, placement) in enumerate(zip(images, placements, strict=True)):
+            raw = [None if values is None else values[i] for values in found]
+            least = max(self.score_threshold, limits.score_threshold)
+            corners, scores, points = suppress(*raw, least, limits.iou_threshold, limits.max_detections)
             height, width = image.shape[:2]
-            corners = boxes.clip_xyxy(boxes.yxyx_norm_to_xyxy_px(image_boxes[:count][keep], height, width), height, width)
-            faces.append(detector.Faces(corners.astype(np.float32), image_scores[:count][keep]))
+            in_picture = boxes.clip_xyxy(placement.to_picture(corners, height, width), height, width).astype(np.float32)
+            landmarks = None if points is None else placement.points_to_picture(points, height, width).astype(np.float32)
+            faces.append(Faces(in_picture, scores, landmarks))
         return faces
 
-    def _postprocessed(self, images):
-        preprocessed, shapes = self.model.preprocess(images)
-        if self.quantize:
-            encodings, logits = self.quantizable.simulate(preprocessed, training=False)
-        else:
-            encodings, logits = self.quantizable.network(preprocessed, training=False)
-        prediction = {
-            "preprocessed_inputs": preprocessed,
-            "box_encodings": encodings,
-            "class_predictions_with_background": logits,
-            "anchors": self.model.anchors.get(),
-        }
-        result = self.model.postprocess(prediction, shapes)
-        return result["detection_boxes"], result["detection_scores"], result["num_detections"]
+    def _predictions(self, images):
+        normalized = self.detector.input.normalize(tf.cast(images, tf.float32))
+        forward = self.quantizable.simulate if self.quantize else self.quantizable.network
+        return tuple(self.detector.decode(forward(normalized, training=False)))

@@ -1,4 +1,4 @@
-"""One export: a checkpoint -> six files, their parity report and the model card, all of them or none."""
+"""One export: a checkpoint -> the files of a format, their parity report and the model card, all of them or none."""
 
 import contextlib
 import errno
@@ -18,9 +18,10 @@ from facedet.data import records
 from facedet.evaluation import protocol, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card, folder, parity
-from facedet.export.formats import tflite
+from facedet.export.formats.base import Format
+from facedet.export.formats.tflite import TFLite
 from facedet.recipe import pipeline_config
-from facedet.runtime import detector
+from facedet.recipe.recipe import Recipe
 from facedet.training import run_record
 from facedet.weights import checkpoints
 
@@ -39,8 +40,9 @@ def export(
     calibration_images: int = 200,
     say=print,
     command: str = "",
+    export_format: Format | None = None,
 ) -> dict:
-    """Writes <config name>_<precision>[_raw].tflite, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
+    """Writes <config name>_<kind>.tflite, or another format's files, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
 
     A checkpoint of quantization-aware training brings its ranges along; a float one is calibrated on the config's training
     records. Parity is measured on its evaluation records. output_dir is replaced whole, by one rename, with nothing in it but an
@@ -48,53 +50,48 @@ def export(
     RecordsError, CheckpointError, NotQuantizableError: output_dir then stays as it was.
     command: what was typed, for the card.
     """
-    begin = time.perf_counter()
-    config = pipeline_config.read(config_path)
+    begin, export_format = time.perf_counter(), export_format or TFLite()
+    recipe = pipeline_config.read(config_path)
     name, output_dir = pathlib.Path(config_path).stem, pathlib.Path(output_dir)
-    _require_export_or_nothing(output_dir, name)
-    reference = CheckpointDetector.from_checkpoint(config, checkpoint, protocol.LEAST_SCORE)
-    model, quantizable = reference.model, reference.quantizable
+    reference = CheckpointDetector.from_checkpoint(recipe, checkpoint, protocol.LEAST_SCORE)
+    detector, quantizable = reference.detector, reference.quantizable
+    kinds = export_format.kinds(detector.num_points)
+    _require_export_or_nothing(output_dir, {_file_name(name, kind, export_format) for kind in kinds})
     if reference.quantize:
         ranges = "quantization-aware training"
     else:
-        paths = pipeline_config.input_paths(config.train_input_reader, "train_input_reader")
-        calibrate(reference, paths, calibration_images)
+        calibrate(reference, pipeline_config.input_paths(recipe.data.train, "train_input_reader"), calibration_images)
         ranges = f"after training, calibrated on {calibration_images} training pictures"
     say(f"{checkpoint}: step {reference.step}; int8 ranges: {ranges}.")
 
-    suppression = config.model.ssd.post_processing.batch_non_max_suppression
-    nms = {
-        "max_detections": suppression.max_total_detections,
-        "score_threshold": round(suppression.score_threshold, 6),
-        "iou_threshold": round(suppression.iou_threshold, 6),
-    }
-    with _full_disk_named(output_dir, model), folder.replacing(output_dir) as made:
-        kinds = list(itertools.product(tflite.PRECISIONS, (True, False)))
+    with _full_disk_named(output_dir, detector), folder.replacing(output_dir) as made:
         files, detectors, precisions, references = [], {"checkpoint": reference}, {}, {}
         in_float = "checkpoint"
         if reference.quantize:  # what the float files stand for; the int8 ones are compared with what was trained
             in_float = "checkpoint in float"
-            detectors[in_float] = CheckpointDetector(model, quantizable, False, protocol.LEAST_SCORE)
-        for precision, with_nms in tqdm(kinds, desc="convert", unit="file"):
-            path = made / f"{name}_{precision}{'' if with_nms else '_raw'}.tflite"
-            path.write_bytes(tflite.convert(model, quantizable, precision, with_nms, nms))
-            files.append(card.file_entry(path, precision, with_nms))
-            kind = files[-1]["kind"]
-            detectors[kind], precisions[kind] = detector.FaceDetector(path, protocol.LEAST_SCORE, num_threads=2), precision
-            references[kind] = "checkpoint" if precision == "int8" else in_float
-        report = _parity_report(config, detectors, references, precisions, parity_images)
+            detectors[in_float] = CheckpointDetector(detector, quantizable, False, protocol.LEAST_SCORE)
+        for kind in tqdm(kinds, desc="convert", unit="file"):
+            path = made / _file_name(name, kind, export_format)
+            path.write_bytes(export_format.write(detector, quantizable, kind))
+            detectors[str(kind)] = export_format.open(path, protocol.LEAST_SCORE)
+            files.append(card.file_entry(path, kind, detectors[str(kind)]))
+            precisions[str(kind)] = kind.precision
+            references[str(kind)] = "checkpoint" if kind.precision == "int8" else in_float
+        report = _parity_report(recipe, detectors, references, precisions, parity_images)
         made_card = {
             "name": name,
             "config": pathlib.Path(config_path).name,
             "step": reference.step,
             "quantization": ranges,
-            "parameters": model.network.count_params(),
-            "multiply_adds": _multiply_adds(model.network),
+            "parameters": detector.network.count_params(),
+            "multiply_adds": _multiply_adds(detector.network),
             "training": run_record.read(pathlib.Path(checkpoints.find(checkpoint)).parent),
             "export": {"command": command, "minutes": round((time.perf_counter() - begin) / 60, 1)},
-            "input": {"height": model.input_size[0], "width": model.input_size[1], "color": "RGB", "range": "0..255"},
-            **nms,
-            "anchors": _anchor_table(model),
+            "input": {"height": recipe.input.height, "width": recipe.input.width, "color": "RGB", "range": "0..255"},
+            "max_detections": recipe.suppression.max_detections,
+            "score_threshold": recipe.suppression.score_threshold,
+            "iou_threshold": recipe.suppression.iou_threshold,
+            "anchors": detector.anchor_table(),
             "files": files,
             "parity": report,
             "licence": card.LICENCE,
@@ -108,33 +105,36 @@ def export(
     return made_card
 
 
-def _require_export_or_nothing(output_dir: pathlib.Path, name: str) -> None:
+def _file_name(name: str, kind, export_format: Format) -> str:
+    return f"{name}_{kind}{export_format.suffix}"
+
+
+def _require_export_or_nothing(output_dir: pathlib.Path, files: set[str]) -> None:
     """The folder is replaced whole: nothing may be in it but what an export wrote."""
     if not output_dir.exists():
         return
     if not output_dir.is_dir():
         raise ExportError(f"{output_dir} is no folder: name another.")
-    written = {card.JSON_FILE, card.MARKDOWN_FILE, _WEIGHTS_FOLDER}
-    written |= {f"{name}_{precision}{raw}.tflite" for precision in tflite.PRECISIONS for raw in ("", "_raw")}
+    written = {card.JSON_FILE, card.MARKDOWN_FILE, _WEIGHTS_FOLDER} | files
     if (output_dir / card.JSON_FILE).is_file():
         with contextlib.suppress(card.CardError):  # a damaged one is replaced
             written |= {entry["file"] for entry in card.read(output_dir)["files"]}
     others = sorted(path.name for path in output_dir.iterdir() if path.name not in written and not path.name.startswith("."))
     if others:
         raise ExportError(
-            f"{output_dir} holds {', '.join(others[:3])}, which no export of {name} wrote, and is replaced whole: name a folder of its own."
+            f"{output_dir} holds {', '.join(others[:3])}, which no export of this config wrote, and is replaced whole: name a folder of its own."
         )
 
 
 @contextlib.contextmanager
-def _full_disk_named(output_dir: pathlib.Path, model):
+def _full_disk_named(output_dir: pathlib.Path, detector):
     """OSError and TensorFlow's errors of writing -> ExportError."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         left = f"{output_dir} is as it was" if output_dir.exists() else f"nothing was written to {output_dir}"
         if errors.is_full_disk(error):
-            place, temporary, parameters = output_dir.resolve().parent, tempfile.gettempdir(), model.network.count_params()
+            place, temporary, parameters = output_dir.resolve().parent, tempfile.gettempdir(), detector.network.count_params()
             raise ExportError(
                 f"The disk is full: an export takes about {parameters * 20 / 1e6:.0f} MB in {place} "
                 f"({shutil.disk_usage(place).free / 1e6:.0f} MB are free) and {parameters * 10 / 1e6:.0f} MB in {temporary} "
@@ -159,20 +159,19 @@ def _multiply_adds(network) -> int:
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
     """Collects the ranges of a float network's activations on `count` pictures of the records."""
-    observe = tf.function(lambda images: reference.quantizable.observe(reference.model.preprocess(images)[0], training=False))
+    spec, quantizable = reference.detector.input, reference.quantizable
+    observe = tf.function(lambda images: quantizable.observe(spec.normalize(images), training=False))
     examples = itertools.islice(records.read_examples(paths), count)
-    height, width = reference.model.input_size
-    for variable in reference.quantizable.ranges.values():
+    for variable in quantizable.ranges.values():
         variable.assign([0.0, 0.0])
     with tqdm(total=count, desc="calibrate", unit="img") as progress:
         while batch := list(itertools.islice(examples, 4)):
-            images = [detector.resize(validation.decode(encoded), height, width) for _, encoded, _ in batch]
-            observe(tf.constant(np.stack(images), tf.float32))
+            observe(tf.constant(np.stack([spec.prepare(validation.decode(encoded))[0] for _, encoded, _ in batch]), tf.float32))
             progress.update(len(batch))
 
 
-def _parity_report(config, detectors, references, precisions, count) -> dict:
-    paths = pipeline_config.input_paths(config.eval_input_reader[0], "eval_input_reader")
+def _parity_report(recipe: Recipe, detectors, references, precisions, count) -> dict:
+    paths = pipeline_config.input_paths(recipe.data.evaluation, "eval_input_reader")
     split = records.check_shards(paths)
     total = sum(shard["examples"] for shard in split["shards"])
     step = max(1, total // count)
@@ -187,7 +186,7 @@ def _parity_report(config, detectors, references, precisions, count) -> dict:
     rows = parity.compare(detectors, references, pictures, truth)
     parity.check(rows, precisions)
     return {
-        "records": str(config.eval_input_reader[0].tf_record_input_reader.input_path[0]),
+        "records": recipe.data.evaluation[0],
         "pictures": len(pictures),
         "official_subsets": official,
         "protocol": validation.PROTOCOL,
@@ -199,17 +198,3 @@ def _parity_report(config, detectors, references, precisions, count) -> dict:
         + ".",
         "rows": rows,
     }
-
-
-def _anchor_table(model) -> dict:
-    """The anchors level by level, sizes in pixels of the input."""
-    height, width = model.input_size
-    sizes = tflite.anchors_yxhw(model)[:, 2:] * (height, width)
-    levels, at = [], 0
-    for level, per_place in enumerate(model.anchors_per_location):
-        rows, columns = model.network.get_layer(f"box_head_{level}").output.shape[1:3]
-        count = rows * columns * per_place
-        shapes = [[round(float(w), 1), round(float(h), 1)] for h, w in sizes[at : at + per_place]]
-        levels.append({"stride": round(height / rows), "count": count, "sizes_px": shapes})
-        at += count
-    return {"count": at, "levels": levels}

@@ -1,64 +1,24 @@
 """The layers that the networks are made of, with the hyperparameters of a pipeline config. Plain Keras layers only."""
 
-import dataclasses
-import functools
-from collections.abc import Callable
-
-from facedet.errors import ConfigError
 from facedet.keras2 import keras
+from facedet.recipe.recipe import Hyperparams
 
 layers = keras.layers
 
 
-@dataclasses.dataclass(frozen=True)
-class Hyperparams:
-    """conv_hyperparams of a pipeline config, read once."""
-
-    initializer: Callable[[], keras.initializers.Initializer]  # a new one each time: one object gives equal shapes equal values
-    regularizer: keras.regularizers.Regularizer | None
-    depthwise_regularizer: keras.regularizers.Regularizer | None
-    bn_momentum: float
-    bn_epsilon: float
-    activation: str  # 'relu6' or 'relu'
-
-    @classmethod
-    def from_proto(cls, proto) -> "Hyperparams":
-        """proto: object_detection.protos.Hyperparams. ConfigError names a field that the networks cannot honour."""
-        activation = {1: "relu", 2: "relu6"}.get(proto.activation)
-        if activation is None:
-            raise ConfigError(f"conv_hyperparams.activation: {proto.activation}: only RELU and RELU_6 can be quantized.")
-        regularizer = None
-        kind = proto.regularizer.WhichOneof("regularizer_oneof")
-        if kind == "l1_regularizer":
-            regularizer = keras.regularizers.L1(proto.regularizer.l1_regularizer.weight)
-        elif kind == "l2_regularizer":
-            regularizer = keras.regularizers.L2(proto.regularizer.l2_regularizer.weight * 0.5)  # as the OD API counts it
-        if regularizer is not None and not getattr(regularizer, "l1", 0) and not getattr(regularizer, "l2", 0):
-            regularizer = None
-        return cls(
-            initializer=_initializer(proto.initializer),
-            regularizer=regularizer,
-            depthwise_regularizer=regularizer if proto.regularize_depthwise else None,
-            bn_momentum=proto.batch_norm.decay,
-            bn_epsilon=proto.batch_norm.epsilon,
-            activation=activation,
-        )
+def initializer(hyperparams: Hyperparams) -> keras.initializers.Initializer:
+    """A new one each time: one object gives equal shapes equal values."""
+    kind, *numbers = hyperparams.initializer
+    made = {
+        "truncated_normal": keras.initializers.TruncatedNormal,
+        "random_normal": keras.initializers.RandomNormal,
+        "variance_scaling": keras.initializers.VarianceScaling,
+    }
+    return made[kind](*numbers)
 
 
-def _initializer(proto):
-    kind = proto.WhichOneof("initializer_oneof")
-    if kind == "truncated_normal_initializer":
-        chosen = proto.truncated_normal_initializer
-        return functools.partial(keras.initializers.TruncatedNormal, chosen.mean, chosen.stddev)
-    if kind == "random_normal_initializer":
-        chosen = proto.random_normal_initializer
-        return functools.partial(keras.initializers.RandomNormal, chosen.mean, chosen.stddev)
-    if kind == "variance_scaling_initializer":
-        chosen = proto.variance_scaling_initializer
-        mode = ("fan_in", "fan_out", "fan_avg")[chosen.mode]
-        distribution = "uniform" if chosen.uniform else "truncated_normal"
-        return functools.partial(keras.initializers.VarianceScaling, chosen.factor, mode, distribution)
-    raise ConfigError(f"conv_hyperparams.initializer: {kind}: use truncated_normal, random_normal or variance_scaling.")
+def regularizer(hyperparams: Hyperparams) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L1L2(hyperparams.l1, hyperparams.l2) if hyperparams.l1 or hyperparams.l2 else None
 
 
 def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -> int:
@@ -79,14 +39,14 @@ class Blocks:
         x, padding = self._pad(x, kernel, stride, name)
         return layers.Conv2D(
             filters, kernel, stride, padding, use_bias=use_bias, bias_initializer=bias_initializer, name=name,
-            kernel_initializer=self.hyperparams.initializer(), kernel_regularizer=self.hyperparams.regularizer,
+            kernel_initializer=initializer(self.hyperparams), kernel_regularizer=regularizer(self.hyperparams),
         )(x)  # fmt: skip
 
-    def depthwise(self, x, kernel=3, stride=1, name=None):
+    def depthwise(self, x, kernel=3, stride=1, name=None, use_bias=False):
         x, padding = self._pad(x, kernel, stride, name)
         return layers.DepthwiseConv2D(
-            kernel, stride, padding, use_bias=False, name=name,
-            depthwise_initializer=self.hyperparams.initializer(), depthwise_regularizer=self.hyperparams.depthwise_regularizer,
+            kernel, stride, padding, use_bias=use_bias, name=name, depthwise_initializer=initializer(self.hyperparams),
+            depthwise_regularizer=regularizer(self.hyperparams) if self.hyperparams.regularize_depthwise else None,
         )(x)  # fmt: skip
 
     def batch_norm(self, x, name=None):

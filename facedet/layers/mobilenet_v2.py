@@ -2,53 +2,43 @@
 
 from facedet.errors import ConfigError
 from facedet.layers.blocks import Blocks, layers, make_divisible
+from facedet.recipe.recipe import FeatureExtractor
 
 #        expansion, channels, repeats, stride of the first
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM_CHANNELS = 32
 
 
-def table(changes=None) -> tuple[int, tuple]:
+def table(extractor: FeatureExtractor) -> tuple[int, tuple]:
     """Channels of the first convolution, and STAGES, with a config's [facedet.backbone] in place of the paper's numbers.
 
     ConfigError where its lists do not fit the six stages that detectors use.
     """
-    if changes is None:
-        return STEM_CHANNELS, STAGES
     stages = list(STAGES)
     for key, column in (("expansions", 0), ("blocks", 2)):
-        values = list(getattr(changes, key))
+        values = getattr(extractor, key)
         if not values:
             continue
         if len(values) != len(STAGES) - 1 or min(values) < 1 or (key == "expansions" and values[0] != 1):
             rule = f"{len(STAGES) - 1} numbers, 1 and more" + (", the first 1" if key == "expansions" else "")
-            raise ConfigError(f"[facedet.backbone] {key}: {values}: {rule} are wanted, one a stage.")
+            raise ConfigError(f"[facedet.backbone] {key}: {list(values)}: {rule} are wanted, one a stage.")
         for i, value in enumerate(values):
             stages[i] = (*stages[i][:column], value, *stages[i][column + 1 :])
-    if changes.stem_channels < 1:
-        raise ConfigError(f"[facedet.backbone] stem_channels: {changes.stem_channels}: 1 and more are wanted.")
-    return changes.stem_channels, tuple(stages)
+    return extractor.stem_channels or STEM_CHANNELS, tuple(stages)
 
 
-def backbone(
-    image,
-    blocks: Blocks,
-    depth_multiplier: float = 1.0,
-    min_depth: int = 8,
-    stem=STEM_CHANNELS,
-    stages=STAGES,
-    classifier_layers: bool = True,
-) -> dict:
+def backbone(image, blocks: Blocks, extractor: FeatureExtractor, classifier_layers: bool = True) -> dict:
     """image [B, H, W, 3] in -1..1 -> {name: tensor}.
 
     Names: 'stride_2' .. 'stride_32', the last (linear) block output of each resolution; 'block_13_expand_relu', stride 16,
     and 'out_relu', stride 32, the two maps that SSD taps.
-    stem, stages: table().
     classifier_layers: with the last block and the 1x1 convolution after it, which widen the features for a classifier.
     """
 
+    stem, stages = table(extractor)
+
     def depth(channels):
-        return make_divisible(channels * depth_multiplier, 8, min(min_depth, channels))
+        return make_divisible(channels * extractor.depth_multiplier, 8, min(extractor.min_depth, channels))
 
     taps = {}
     x = blocks.conv(image, depth(stem), 3, 2, "Conv1")
@@ -61,7 +51,7 @@ def backbone(
             taps[f"stride_{total_stride}"] = x
             number += 1
     if classifier_layers:
-        x = blocks.conv(x, make_divisible(1280 * max(1.0, depth_multiplier), 8), 1, name="Conv_1")
+        x = blocks.conv(x, make_divisible(1280 * max(1.0, extractor.depth_multiplier), 8), 1, name="Conv_1")
         taps["out_relu"] = blocks.activation(blocks.batch_norm(x, "Conv_1_bn"), "out_relu")
     return taps
 

@@ -13,8 +13,8 @@ _TORCHVISION_EPSILON = 1e-5
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of torchvision's pictures in 0..1
 
 
-def load_imagenet(network: keras.Model) -> str:
-    """Gives the network's backbone Keras's own ImageNet weights, always these, and says so.
+def load_imagenet(network: keras.Model) -> int:
+    """Gives the network's backbone Keras's own ImageNet weights, always these; returns how many layers it set.
 
     ConfigError where they can not be had, and where the network has no such backbone.
     """
@@ -25,12 +25,11 @@ def load_imagenet(network: keras.Model) -> str:
             f"{KEY}: imagenet: Keras could not download its weights ({error}). Name a file of torchvision's mobilenet_v2 (.npz) or a "
             "checkpoint instead, or take the key out of the config to train from random weights."
         ) from error
-    _copy_keras(source, network)
-    return "tf.keras.applications.MobileNetV2"
+    return _copy_keras(source, network)
 
 
-def load_torchvision(network: keras.Model, path: str) -> None:
-    """Loads torchvision's MobileNetV2 from an .npz of its own names into the backbone layers that the network has.
+def load_torchvision(network: keras.Model, path: str) -> int:
+    """Loads torchvision's MobileNetV2 from an .npz of its own names into the backbone; returns how many layers it set.
 
     The file's mean and deviation of the pictures are folded into the first convolution, so that the network goes on taking
     -1..1; torchvision pads symmetrically at stride 2 (use_explicit_padding: true). ConfigError for a file that is not
@@ -62,15 +61,16 @@ def load_torchvision(network: keras.Model, path: str) -> None:
             done += 1
     except KeyError as error:
         raise ConfigError(f"{KEY}: {path} has no array {error}: it is not torchvision's mobilenet_v2.") from error
-    _require_some(done, network, path)
+    return _require_some(done, network, path)
 
 
-def _require_some(layers: int, network, source) -> None:
+def _require_some(layers: int, network, source) -> int:
     if not layers:
         raise ConfigError(
             f"{KEY}: {source}: none of its layers is one of {network.name}'s, which has no MobileNetV2 backbone: it would start from "
             "random weights. Take the key out of the config to do so, or name a checkpoint of this network."
         )
+    return layers
 
 
 def _torchvision_layers():
@@ -88,7 +88,7 @@ def _torchvision_layers():
     yield "Conv_1", "Conv_1_bn", "features.18.0", "features.18.1"
 
 
-def _copy_keras(source: keras.Model, network: keras.Model) -> None:
+def _copy_keras(source: keras.Model, network: keras.Model) -> int:
     ours, done = {layer.name: layer for layer in network.layers}, 0
     for layer in source.layers:
         if layer.weights and layer.name in ours:
@@ -97,7 +97,7 @@ def _copy_keras(source: keras.Model, network: keras.Model) -> None:
                 values[0] = values[0] * np.sqrt((values[3] + target.epsilon) / (values[3] + layer.epsilon))
             _set(target, values, "Keras")
             done += 1
-    _require_some(done, network, "Keras's MobileNetV2")
+    return _require_some(done, network, "Keras's MobileNetV2")
 
 
 def _set(layer, values, source) -> None:

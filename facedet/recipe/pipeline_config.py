@@ -8,16 +8,42 @@ from google.protobuf import text_format
 from facedet.data import records
 from facedet.errors import ConfigError
 from facedet.od_api import protos
-from facedet.recipe import config_checks
+from facedet.recipe import adapt, checks
+from facedet.recipe.recipe import (
+    Augmentation,
+    BoxCoder,
+    BoxPredictor,
+    Data,
+    FeatureExtractor,
+    Hyperparams,
+    Loss,
+    Matching,
+    Pyramid,
+    Quantization,
+    Recipe,
+    Suppression,
+    Training,
+)
+from facedet.runtime.input_spec import InputSpec
 
-__all__ = ["ConfigError", "adapt", "check_data", "input_paths", "parse", "quantization", "read", "training"]
+__all__ = ["ConfigError", "check_data", "from_message", "input_paths", "message", "parse", "read"]
 
 
-def read(path: str, num_steps: int | None = None):
-    """The TrainEvalPipelineConfig of a file. Unknown keys, wrong types and what no trainer could honour raise ConfigError.
+def read(path: str, num_steps: int | None = None) -> Recipe:
+    """The Recipe of a file. Unknown keys, wrong types and what nothing here could honour raise ConfigError.
 
-    num_steps: in place of train_config.num_steps; rate and delay of quantization move along, as adapt() moves them.
+    num_steps: in place of train_config.num_steps; rate and delay of quantization move along, as adapt.adapt() moves them.
     """
+    return from_message(message(path, num_steps), str(path))
+
+
+def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None) -> Recipe:
+    """As read(), of a text; `name` stands in the errors."""
+    return from_message(_message(text, name, num_steps), name)
+
+
+def message(path: str, num_steps: int | None = None):
+    """As read(), but the TrainEvalPipelineConfig itself, unchecked: to be changed and given to from_message()."""
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -26,126 +52,231 @@ def read(path: str, num_steps: int | None = None):
         raise ConfigError(
             f"--pipeline_config_path {path} cannot be read as text: {error}. Those of the project are in configs/."
         ) from error
-    return parse(text, str(path), num_steps)
+    return _message(text, str(path), num_steps)
 
 
-def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None):
-    """As read(), of a text; `name` stands in the errors."""
+def _message(text: str, name: str, num_steps: int | None):
     try:
         config = protos.parse(text)
     except text_format.ParseError as error:
         raise ConfigError(f"{name}:{error}") from error
     if num_steps is not None:
-        adapt(config, num_steps, name=name)
-    config_checks.check(config, name)
+        adapt.adapt(config, num_steps, name=name)
     return config
 
 
-def training(config):
-    """The config's [facedet.training], what facedet adds to the OD API's schema."""
-    return protos.training(config)
+def from_message(config, name: str = "pipeline.config") -> Recipe:
+    """The Recipe of a TrainEvalPipelineConfig, which is checked first; `name` stands in the errors."""
+    checks.check(config, name)
+    ssd, train = config.model.ssd, config.train_config
+    graph = config.graph_rewriter
+    return Recipe(
+        name=name,
+        input=_input(config, name),
+        num_classes=ssd.num_classes,
+        add_background_class=ssd.add_background_class,
+        feature_extractor=_feature_extractor(ssd.feature_extractor, protos.backbone(config)),
+        box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor),
+        anchors=_copy(ssd.anchor_generator),
+        box_coder=_box_coder(config),
+        matching=_matching(ssd.matcher.argmax_matcher, protos.training(config)),
+        loss=_loss(ssd, train, protos.training(config)),
+        score_converter=ssd.post_processing.DESCRIPTOR.fields_by_name["score_converter"]
+        .enum_type.values_by_number[ssd.post_processing.score_converter]
+        .name,
+        suppression=_suppression(ssd.post_processing.batch_non_max_suppression),
+        training=_training(ssd, train),
+        augmentation=Augmentation(tuple(map(_copy, train.data_augmentation_options)), tuple(map(_copy, protos.augmentation(config).step))),
+        data=_data(config),
+        quantization=Quantization(graph.quantization.delay) if graph.HasField("quantization") else None,
+        options=_copy(protos.detector(config)),
+        text=text_format.MessageToString(config),
+    )
 
 
-def quantization(config):
-    """graph_rewriter.quantization, or None where the config does not ask for it."""
-    return config.graph_rewriter.quantization if config.graph_rewriter.HasField("quantization") else None
+def _input(config, name: str) -> InputSpec:
+    size, said = config.model.ssd.image_resizer.fixed_shape_resizer, protos.input(config)
+
+    def three(key: str, default: float):
+        values = tuple(getattr(said, key)) or (default,)
+        return values * 3 if len(values) == 1 else values
+
+    spec = {
+        "height": size.height, "width": size.width, "colour_order": said.colour_order, "mean": three("mean", 127.5),
+        "scale": three("scale", 2 / 255), "resize": said.resize, "pad_place": said.pad_place, "pad_value": tuple(said.pad_value) or None,
+    }  # fmt: skip
+    try:
+        return InputSpec.from_details(spec)
+    except ValueError as error:
+        raise ConfigError(f"{name}: [facedet.input] {error}: see InputSpec in facedet/runtime/input_spec.py for what fits.") from error
 
 
-def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None, name: str = "pipeline.config"):
-    """The same recipe, in place: over another number of steps (rate and delay in proportion), batch size, folder of records,
-    highest learning rate. ConfigError where the config states no steps to be in proportion to, and for a rate whose schedule
-    has no single highest value. `name` stands in the errors."""
-    train = config.train_config
-    kind = train.optimizer.WhichOneof("optimizer")
-    rate = getattr(train.optimizer, kind).learning_rate if kind else None
-    if num_steps is not None:
-        _move_steps(config, rate, num_steps, name)
-    if batch_size is not None:
-        if batch_size < 1:
-            raise ConfigError(f"{name}: batch_size: {batch_size}: 1 at least is wanted.")
-        train.batch_size = batch_size
-    if learning_rate is not None:
-        if rate is None or not rate.HasField("cosine_decay_learning_rate"):
-            raise ConfigError(
-                f"{name}: --learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand."
-            )
-        cosine = rate.cosine_decay_learning_rate
-        cosine.learning_rate_base = learning_rate
-        cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
-    if records_dir is not None:
-        for reader in (config.train_input_reader, *config.eval_input_reader):
-            paths = reader.tf_record_input_reader.input_path
-            paths[:] = [f"{records_dir}/{pathlib.PurePosixPath(path).name}" for path in paths]
-    return config
+def _feature_extractor(extractor, backbone) -> FeatureExtractor:
+    paper = backbone.DESCRIPTOR.fields_by_name["stem_channels"].default_value
+    return FeatureExtractor(
+        type=extractor.type,
+        depth_multiplier=extractor.depth_multiplier,
+        min_depth=extractor.min_depth,
+        num_layers=extractor.num_layers,
+        use_explicit_padding=extractor.use_explicit_padding,
+        use_depthwise=extractor.use_depthwise,
+        fpn=Pyramid(extractor.fpn.min_level, extractor.fpn.max_level, extractor.fpn.additional_layer_depth),
+        hyperparams=_hyperparams(extractor.conv_hyperparams),
+        stem_channels=0 if backbone.stem_channels == paper else backbone.stem_channels,
+        expansions=tuple(backbone.expansions),
+        blocks=tuple(backbone.blocks),
+    )
 
 
-MOST_STEPS = 10**9
-# The keys of each kind of schedule that count steps; those of a manual one stand in its entries.
-_COUNTED = {
-    "cosine_decay_learning_rate": ("total_steps", "warmup_steps", "hold_base_rate_steps"),
-    "exponential_decay_learning_rate": ("decay_steps", "burnin_steps"),
-}
+def _box_predictor(predictor) -> BoxPredictor:
+    return BoxPredictor(
+        kernel_size=predictor.kernel_size,
+        use_depthwise=predictor.use_depthwise,
+        class_prediction_bias_init=predictor.class_prediction_bias_init,
+        hyperparams=_hyperparams(predictor.conv_hyperparams),
+    )
 
 
-def _move_steps(config, rate, num_steps: int, name: str) -> None:
-    """num_steps in place of the config's, and all that counts steps in proportion."""
-    if not 1 <= num_steps <= MOST_STEPS:
-        raise ConfigError(f"{name}: num_steps: {num_steps}: 1 to {MOST_STEPS:,} are wanted.")
-    kind = rate.WhichOneof("learning_rate") if rate is not None else None
-    schedule = getattr(rate, kind) if kind else None
-    counted = [(schedule, key) for key in _COUNTED.get(kind, ()) if schedule.HasField(key)]
-    entries = schedule.schedule if kind == "manual_step_learning_rate" else ()
-    counted += [(entry, "step") for entry in entries]
-    if config.graph_rewriter.HasField("quantization"):
-        counted.append((config.graph_rewriter.quantization, "delay"))
-    before = config.train_config.num_steps or getattr(schedule, "total_steps", 0)
-    if counted and not before:
-        raise ConfigError(
-            f"{name}: train_config.num_steps is not stated: what {' and '.join(dict.fromkeys(key for _, key in counted))} should be in "
-            "proportion to is unknown. Write the num_steps that they were made for into the config."
-        )
-    config.train_config.num_steps = num_steps
-    for message, key in counted:
-        least = int(key == "decay_steps")  # it divides
-        setattr(message, key, min(max(getattr(message, key) * num_steps // before, least), MOST_STEPS))
-    last = 0
-    for entry in entries:  # however few the steps are, the rates keep their order
-        entry.step = last = max(entry.step, last + 1)
+def _hyperparams(said) -> Hyperparams:
+    activation = {1: "relu", 2: "relu6"}.get(said.activation)
+    if activation is None:
+        raise ConfigError(f"conv_hyperparams.activation: {said.activation}: only RELU and RELU_6 can be quantized.")
+    regularizer = said.regularizer
+    kind = regularizer.WhichOneof("regularizer_oneof")
+    return Hyperparams(
+        initializer=_initializer(said.initializer),
+        l1=regularizer.l1_regularizer.weight if kind == "l1_regularizer" else 0.0,
+        l2=regularizer.l2_regularizer.weight * 0.5 if kind == "l2_regularizer" else 0.0,  # as the OD API counts it
+        regularize_depthwise=said.regularize_depthwise,
+        bn_momentum=said.batch_norm.decay,
+        bn_epsilon=said.batch_norm.epsilon,
+        activation=activation,
+    )
 
 
-def input_paths(reader, name: str) -> list[str]:
+def _initializer(said) -> tuple:
+    kind = said.WhichOneof("initializer_oneof")
+    if kind in ("truncated_normal_initializer", "random_normal_initializer"):
+        chosen = getattr(said, kind)
+        return kind.removesuffix("_initializer"), chosen.mean, chosen.stddev
+    if kind == "variance_scaling_initializer":
+        chosen = said.variance_scaling_initializer
+        mode = ("fan_in", "fan_out", "fan_avg")[chosen.mode]
+        return "variance_scaling", chosen.factor, mode, "uniform" if chosen.uniform else "truncated_normal"
+    raise ConfigError(f"conv_hyperparams.initializer: {kind}: use truncated_normal, random_normal or variance_scaling.")
+
+
+def _box_coder(config) -> BoxCoder:
+    coder = config.model.ssd.box_coder
+    kind = coder.WhichOneof("box_coder_oneof")
+    chosen = getattr(coder, kind)
+    scales = (chosen.y_scale, chosen.x_scale, chosen.height_scale, chosen.width_scale)
+    points = chosen.num_keypoints if kind == "keypoint_box_coder" else 0
+    return BoxCoder(protos.box_coder(config).kind or kind.removesuffix("_box_coder"), scales, points)
+
+
+def _matching(argmax, said) -> Matching:
+    # No thresholds: every anchor learns its best face. The second number is only what an ignored face takes.
+    matched, unmatched = (0.0, 0.25) if argmax.ignore_thresholds else (argmax.matched_threshold, argmax.unmatched_threshold)
+    return Matching(
+        matched_threshold=matched,
+        unmatched_threshold=unmatched,
+        force_match=argmax.force_match_for_each_row,
+        anchors_per_face=said.anchors_per_face,
+        least_forced_overlap=said.least_forced_overlap,
+        smallest_face=said.smallest_face,
+    )
+
+
+def _loss(ssd, train, said) -> Loss:
+    return Loss(
+        message=_copy(ssd.loss),
+        classification_weight=ssd.loss.classification_weight,
+        localization_weight=ssd.loss.localization_weight,
+        landmark_weight=said.landmark_weight,
+        negative_class_weight=ssd.negative_class_weight,
+        normalize_by_matches=ssd.normalize_loss_by_num_matches,
+        normalize_by_code_size=ssd.normalize_loc_loss_by_codesize,
+        regularization=train.add_regularization_loss,
+    )
+
+
+def _suppression(said) -> Suppression:
+    return Suppression(
+        score_threshold=round(said.score_threshold, 6),
+        iou_threshold=round(said.iou_threshold, 6),
+        max_detections=said.max_total_detections,
+    )
+
+
+def _training(ssd, train) -> Training:
+    optimizer = train.optimizer
+    return Training(
+        batch_size=train.batch_size,
+        num_steps=train.num_steps,
+        optimizer=_copy(optimizer),
+        moving_average_decay=optimizer.moving_average_decay if optimizer.use_moving_average else None,
+        gradient_clipping=train.gradient_clipping_by_norm,
+        initial_weights=train.fine_tune_checkpoint,
+        backbone_only=train.fine_tune_checkpoint_type == "classification",
+        freeze_batch_norm=ssd.freeze_batchnorm,
+        frozen=tuple(train.freeze_variables),
+        updated=tuple(train.update_trainable_variables),
+        max_faces=train.max_number_of_boxes,
+    )
+
+
+def _data(config) -> Data:
+    readers = {"train_input_reader": config.train_input_reader}
+    if config.eval_input_reader:
+        readers["eval_input_reader"] = config.eval_input_reader[0]
+    patterns = {key: tuple(reader.tf_record_input_reader.input_path) for key, reader in readers.items()}
+    return Data(
+        train=patterns["train_input_reader"],
+        evaluation=patterns.get("eval_input_reader", ()),
+        label_maps={key: reader.label_map_path for key, reader in readers.items() if reader.label_map_path},
+    )
+
+
+def _copy(part):
+    """A message of its own: who changes the config afterwards changes no recipe."""
+    copy = type(part)()
+    copy.CopyFrom(part)
+    return copy
+
+
+def input_paths(patterns: tuple[str, ...], reader: str) -> list[str]:
     """The record files of an input reader. ConfigError names the pattern that matches none."""
-    patterns = list(reader.tf_record_input_reader.input_path)
     paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
     if not paths:
         raise ConfigError(
-            f"{name}.tf_record_input_reader.input_path: {patterns} matches no file below {pathlib.Path.cwd()}. Make the records:\n"
+            f"{reader}.tf_record_input_reader.input_path: {list(patterns)} matches no file below {pathlib.Path.cwd()}. Make the records:\n"
             "  python dataset_tools/create_widerface_tf_record.py --data_dir DIR"
         )
     return paths
 
 
-def check_data(config, name: str = "pipeline.config") -> tuple[list[str], list[str]]:
-    """Checks the config's label maps, and its records: whole, and no picture with more faces than the config states.
+def check_data(recipe: Recipe) -> tuple[list[str], list[str]]:
+    """Checks the recipe's label maps, and its records: whole, and no picture with more faces than it states.
 
     Returns the record files for training and for evaluation. Raises ConfigError or records.RecordsError.
     """
-    for key, reader in (("train_input_reader", config.train_input_reader), *(("eval_input_reader", r) for r in config.eval_input_reader)):
-        if reader.label_map_path and not pathlib.Path(reader.label_map_path).is_file():
+    for reader, path in recipe.data.label_maps.items():
+        if not pathlib.Path(path).is_file():
             raise ConfigError(
-                f"{name}: {key}.label_map_path: {reader.label_map_path} is not there (looked for from {pathlib.Path.cwd()}). "
+                f"{recipe.name}: {reader}.label_map_path: {path} is not there (looked for from {pathlib.Path.cwd()}). "
                 "The project's is label_maps/face_label_map.pbtxt; facedet needs none, so the key can also be left out."
             )
-    train = input_paths(config.train_input_reader, "train_input_reader")
+    train = input_paths(recipe.data.train, "train_input_reader")
     most = records.check_shards(train)["max_faces_per_image"]
-    cap = config.train_config.max_number_of_boxes
+    cap = recipe.training.max_faces
     if cap < most:
         raise ConfigError(
-            f"{name}: train_config.max_number_of_boxes: {cap}, but a picture of the records holds {most} faces, ignored ones among them. "
-            f"facedet learns from all of them, where the OD API's own loop would keep {cap}: set it to {most} or more, so that both agree."
+            f"{recipe.name}: train_config.max_number_of_boxes: {cap}, but a picture of the records holds {most} faces, ignored ones among "
+            f"them. facedet learns from all of them, where the OD API's own loop would keep {cap}: set it to {most} or more, so that both agree."
         )
     evaluation = []
-    if config.eval_input_reader:
-        evaluation = input_paths(config.eval_input_reader[0], "eval_input_reader")
+    if recipe.data.evaluation:
+        evaluation = input_paths(recipe.data.evaluation, "eval_input_reader")
         records.check_shards(evaluation)
     return train, evaluation

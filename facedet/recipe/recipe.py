@@ -170,6 +170,7 @@ class Quantization:
 class Recipe:
     """A pipeline config. name: its file's, for errors.  anchors: object_detection.protos.AnchorGenerator, for facedet.od_api.anchors.
 
+    score_converter: of the class heads' values, 'SIGMOID', 'SOFTMAX' or 'IDENTITY'.
     options: [facedet.detector], by name, for detectors that the OD API's schema has no words for.
     text: the config as it is trained, for the run's folder.
     """
@@ -184,6 +185,7 @@ class Recipe:
     box_coder: BoxCoder
     matching: Matching
     loss: Loss
+    score_converter: str
     suppression: Suppression
     training: Training
     augmentation: Augmentation

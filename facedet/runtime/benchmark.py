@@ -74,6 +74,6 @@ def processor() -> str:
 
 def memory_bytes(path: str, num_threads: int = 1) -> int:
     """By how much opening a .tflite and detecting raises the peak memory of a process of its own."""
-    root = pathlib.Path(__file__).resolve().parent.parent
+    root = pathlib.Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", _MEMORY, str(pathlib.Path(path).resolve()), str(num_threads)]
     return json.loads(subprocess.run(command, cwd=root, text=True, capture_output=True, check=True).stdout.splitlines()[-1])

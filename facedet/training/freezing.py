@@ -3,12 +3,13 @@
 import re
 
 from facedet.errors import ConfigError
+from facedet.recipe.recipe import Training
 
 
-def freeze(network, train_config, say) -> None:
+def freeze(network, training: Training, say) -> None:
     """freeze_variables and update_trainable_variables, layer by layer: a frozen batch norm keeps its statistics too."""
-    frozen = [re.compile(pattern) for pattern in train_config.freeze_variables]
-    updated = [re.compile(pattern) for pattern in train_config.update_trainable_variables]
+    frozen = [re.compile(pattern) for pattern in training.frozen]
+    updated = [re.compile(pattern) for pattern in training.updated]
     if not frozen and not updated:
         return
     everything = [weight.name for layer in network.layers for weight in layer.trainable_weights]
@@ -24,5 +25,5 @@ def freeze(network, train_config, say) -> None:
             layer.trainable = False
             count += 1
     if not count:
-        raise ConfigError(f"train_config.freeze_variables: {list(train_config.freeze_variables)} matches no layer.")
+        raise ConfigError(f"train_config.freeze_variables: {list(training.frozen)} matches no layer.")
     say(f"{count} layers are frozen.")

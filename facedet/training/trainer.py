@@ -13,15 +13,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from facedet import errors
+from facedet.augment import pipeline
 from facedet.data import records
-from facedet.detectors import ssd
+from facedet.detectors import registry
+from facedet.detectors.base import Faces
 from facedet.evaluation import protocol, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
-from facedet.layers import pretrained
 from facedet.od_api import optimizers
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
-from facedet.training import freezing, input_pipeline, run_record, stop_signals
+from facedet.recipe.recipe import Recipe
+from facedet.training import freezing, run_record, stop_signals
 from facedet.weights import checkpoints
 
 BEST_METRIC = ("WiderFace/medium", "WiderFace/all")  # the first that is there
@@ -47,25 +49,23 @@ class Schedule:
 class Trainer:
     """One training run in `model_dir`; a run that is there already is gone on with.
 
-    config: TrainEvalPipelineConfig.  commands: those that made this run, for its record.
+    commands: those that made this run, for its record.
     Raises ConfigError, RecordsError, CheckpointError before anything long begins.
     """
 
-    def __init__(self, config, model_dir: str, say=print, commands: Sequence[str] = ()):
-        self.config, self.model_dir, self.say, self.commands = config, pathlib.Path(model_dir), say, list(commands)
-        self.train_paths, self.eval_paths = pipeline_config.check_data(config)
-        self.model = ssd.build(config, is_training=True)
-        self.quantizable = QuantizableNetwork(self.model.network)
-        asked = pipeline_config.quantization(config)
-        self.delay = asked.delay if asked else None
+    def __init__(self, recipe: Recipe, model_dir: str, say=print, commands: Sequence[str] = ()):
+        self.recipe, self.model_dir, self.say, self.commands = recipe, pathlib.Path(model_dir), say, list(commands)
+        self.train_paths, self.eval_paths = pipeline_config.check_data(recipe)
+        self.detector = registry.build(recipe)
+        self.quantizable = QuantizableNetwork(self.detector.network, self.detector.input.range)
+        self.delay = recipe.quantization.delay if recipe.quantization else None
         self.weights = checkpoints.named_weights(self.quantizable)
-        freezing.freeze(self.model.network, config.train_config, say)
+        freezing.freeze(self.detector.network, recipe.training, say)
 
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        optimizer_config = config.train_config.optimizer
-        self.optimizer, self.learning_rate = optimizers.build(optimizer_config, self.step)
-        self.optimizer._create_all_weights(self.model.network.trainable_variables)  # they are there to be restored
-        self.decay = optimizer_config.moving_average_decay if optimizer_config.use_moving_average else None
+        self.optimizer, self.learning_rate = optimizers.build(recipe.training.optimizer, self.step)
+        self.optimizer._create_all_weights(self.detector.network.trainable_variables)  # they are there to be restored
+        self.decay = recipe.training.moving_average_decay
         self.average = {}
         if self.decay:
             self.average = {name: tf.Variable(weight, trainable=False) for name, weight in self.weights.items()}
@@ -95,16 +95,18 @@ class Trainer:
         named and left out; more of them than UNDECODABLE_SHARE, and damaged records, raise RecordsError after a save. A full
         disk raises CheckpointError.
         """
-        batch_size = self.config.train_config.batch_size
+        batch_size = self.recipe.training.batch_size
         metrics: dict = {}
         if int(self.step) >= schedule.num_steps:
             self.say(f"Nothing to train: step {int(self.step)} of {schedule.num_steps} is reached.")
             return metrics
         self.model_dir.mkdir(parents=True, exist_ok=True)
         self._remove_halves()
-        _write_config(self.config, self.model_dir)
+        _write_config(self.recipe, self.model_dir)
         writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
-        dataset = input_pipeline.dataset(self.train_paths, self.config.train_config, self.model.input_size, on_undecodable=self._leave_out)
+        dataset = pipeline.dataset(
+            self.train_paths, self.recipe.augmentation, self.detector.input, batch_size, on_undecodable=self._leave_out
+        )
         batches = iter(dataset)
         forward, train_step = None, None
         progress = tqdm(total=schedule.num_steps, initial=int(self.step), unit="step", desc="train", mininterval=2, file=sys.stderr)
@@ -143,7 +145,7 @@ class Trainer:
     def evaluate(self, schedule: Schedule) -> dict:
         """Scores the (averaged) weights on the evaluation records; keeps the checkpoint where it is the best so far."""
         with self._averaged_weights():
-            detector = CheckpointDetector(self.model, self.quantizable, bool(self.quantized), protocol.LEAST_SCORE)
+            detector = CheckpointDetector(self.detector, self.quantizable, bool(self.quantized), protocol.LEAST_SCORE)
             metrics = self._score(detector, self.eval_paths, schedule.eval_sample, "eval")
             if schedule.eval_train_sample:
                 self._score(detector, self.train_paths, schedule.eval_train_sample, "eval_train")
@@ -221,11 +223,11 @@ class Trainer:
 
     def _facts(self) -> dict:
         split = records.check_shards(self.train_paths)
-        started_from = self.config.train_config.fine_tune_checkpoint
+        started_from = self.recipe.training.initial_weights
         return {
             "commands": self.commands,
             "before": run_record.read(started_from) if started_from else None,
-            "batch_size": self.config.train_config.batch_size,
+            "batch_size": self.recipe.training.batch_size,
             "started_from": started_from or "random weights",
             "train_pictures": sum(shard["examples"] for shard in split["shards"]),
             "train_faces": split["faces"]["written"],
@@ -247,7 +249,7 @@ class Trainer:
     def forward(self):
         """What the network computes at this step: float while its ranges are collected, then as it will be quantized."""
         if self.delay is None:
-            return self.model.network
+            return self.detector.network
         return self.quantizable.simulate if self.quantizing else self.quantizable.observe
 
     def build_step(self, forward, batch_spec):
@@ -255,27 +257,21 @@ class Trainer:
         quantizing = forward == self.quantizable.simulate
         if quantizing:
             self.say(f"step {int(self.step)}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
-        self.model.forward = forward
-        batch_size = self.config.train_config.batch_size
-        clip = self.config.train_config.gradient_clipping_by_norm
-        variables = self.model.network.trainable_variables
+        training, detector = self.recipe.training, self.detector
+        variables = detector.network.trainable_variables
 
         @tf.function(input_signature=[batch_spec])  # one trace, however many faces a batch holds
         def train_step(batch):
-            counts = tf.unstack(batch["num_boxes"], batch_size)
-            boxes = [batch[input_pipeline.BOXES][i, :count] for i, count in enumerate(counts)]
-            weights = [batch[input_pipeline.WEIGHTS][i, :count] for i, count in enumerate(counts)]
-            classes = [tf.ones([count, 1]) for count in counts]
-            self.model.provide_groundtruth(boxes, classes, groundtruth_weights_list=weights)
+            faces = _faces(batch, training.batch_size)
             with tf.GradientTape() as tape:
-                images, shapes = self.model.preprocess(batch[input_pipeline.IMAGE])
-                losses = self.model.loss(self.model.predict(images, shapes), shapes)
-                if self.config.train_config.add_regularization_loss and self.model.regularization_losses():
-                    losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
+                outputs = forward(detector.input.normalize(batch[pipeline.IMAGE]), training=not training.freeze_batch_norm)
+                losses = detector.losses(outputs, faces)
+                if self.recipe.loss.regularization and detector.network.losses:
+                    losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses)
                 losses["Loss/total_loss"] = tf.add_n(list(losses.values()))
             gradients = tape.gradient(losses["Loss/total_loss"], variables)
-            if clip > 0:
-                gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, clip)
+            if training.gradient_clipping > 0:
+                gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, training.gradient_clipping)
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             self.step.assign_add(1)
             if quantizing:
@@ -312,7 +308,6 @@ class Trainer:
 
     def _restore(self, unmarked: dict) -> None:
         """unmarked: what a checkpoint holds that is from before it stored whether it is quantized."""
-        train_config = self.config.train_config
         newest = checkpoints.newest_whole(self.model_dir, self.say)
         if newest:
             quantized = checkpoints.quantized(newest)
@@ -330,25 +325,26 @@ class Trainer:
             checkpoints.note_as_newest(newest)
             self.say(f"Going on from {newest} at step {int(self.step)}.")
             return
-        source = train_config.fine_tune_checkpoint
+        source = self.recipe.training.initial_weights
         if not source:
             self.say("Starting at step 0 from random weights.")
-        elif source == "imagenet":
-            self.say(f"Starting at step 0 with ImageNet weights from {pretrained.load_imagenet(self.model.network)}.")
-        elif source.endswith(".npz"):
-            pretrained.load_torchvision(self.model.network, source)
-            self.say(f"Starting at step 0 with ImageNet weights from {source}.")
+        elif source == "imagenet" or source.endswith(".npz"):
+            self.say(f"Starting at step 0 from {source}: {self.detector.initialize(source)} layers set.")
         else:
-            backbone_only = train_config.fine_tune_checkpoint_type == "classification"
-            taken, wanted = checkpoints.fine_tune(source, self.quantizable, backbone_only)
+            taken, wanted = checkpoints.fine_tune(source, self.quantizable, self.recipe.training.backbone_only)
             self.say(f"Starting at step 0 from {source}: {taken} of {wanted} weights fit.")
         for name, averaged in self.average.items():
             averaged.assign(self.weights[name])
 
 
-def _write_config(config, model_dir: pathlib.Path) -> None:
-    from google.protobuf import text_format
+def _faces(batch: dict, batch_size: int) -> Faces:
+    """The faces of a batch of the input pipeline, without its padding."""
+    counts = tf.unstack(batch["num_boxes"], batch_size)
+    keys = (pipeline.BOXES, pipeline.WEIGHTS, pipeline.POINTS)
+    return Faces(*([batch[key][i, :count] for i, count in enumerate(counts)] for key in keys))
 
+
+def _write_config(recipe: Recipe, model_dir: pathlib.Path) -> None:
     temporary = model_dir / ".pipeline.config.tmp"
-    temporary.write_text(text_format.MessageToString(config))
+    temporary.write_text(recipe.text)
     temporary.replace(model_dir / "pipeline.config")

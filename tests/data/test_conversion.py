@@ -15,6 +15,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from annotated_pictures import convert, dataset, picture
 from conftest import ROOT, config_text, run
 from PIL import Image
 
@@ -24,30 +25,6 @@ from facedet.data.conversion import Options
 
 COMMAND = "dataset_tools/create_widerface_tf_record.py"
 PLAIN = "0 0 0 0 0 0"
-
-
-def picture(width=100, height=80, **options) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(width).integers(0, 255, (height, width, 3), np.uint8)).save(stream, "JPEG", **options)
-    return stream.getvalue()
-
-
-def dataset(directory, pictures: dict, split="train"):
-    """pictures: {name: (bytes or None for a missing one, [rows])}."""
-    lines = []
-    for name, (data, rows) in pictures.items():
-        lines += [name, str(len(rows)), *(rows or ["0 0 0 0 0 0 0 0 0 0"])]
-        path = directory / f"WIDER_{split}" / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if data is not None:
-            path.write_bytes(data)
-    (directory / "wider_face_split").mkdir(exist_ok=True)
-    (directory / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt").write_text("\n".join(lines) + "\n")
-    return directory
-
-
-def convert(source, target, **options):
-    return conversion.convert(source, target, ["train"], Options(num_workers=1, **options), say=lambda text: None)["splits"]["train"]
 
 
 def read(target) -> dict:
@@ -355,7 +332,7 @@ def test_a_picture_is_scored_by_its_official_list_where_the_annotation_differs(t
 def test_workers_end_when_their_parent_is_killed():
     code = """if True:
         import os, time
-        from facedet import workers
+        from facedet.data import workers
 
         def work(number):
             os.write(1, f"{os.getpid()}\\n".encode())

@@ -89,6 +89,7 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
     from facedet.export import parity
     from facedet.export.formats import tflite
+    from facedet.export.formats.base import SUPPRESSED, Kind
     from facedet.recipe import pipeline_config
 
     config = pipeline_config.parse(MAIN_CONFIG.read_text())
@@ -104,12 +105,11 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
             return expected
 
     generator = np.random.default_rng(0)
-    for layer in reference.model.network.layers:
+    for layer in reference.detector.network.layers:
         if layer.name.startswith(("smooth", "box_head", "class_head")) and layer.weights:
             layer.set_weights([generator.permutation(weight.ravel()).reshape(weight.shape) for weight in layer.get_weights()])
-    nms = {"max_detections": 300, "score_threshold": 0.02, "iou_threshold": 0.45}
     shuffled = exported.parent / "shuffled.tflite"
-    shuffled.write_bytes(tflite.convert(reference.model, reference.quantizable, "int8", True, nms))
+    shuffled.write_bytes(tflite.TFLite().write(reference.detector, reference.quantizable, Kind("int8", SUPPRESSED)))
     (right,) = exported.glob("*_int8.tflite")
     pictures, against = [("e/a.jpg", image)], {"int8": "checkpoint"}
     rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, protocol.LEAST_SCORE)}, against, pictures, truth)
@@ -208,6 +208,7 @@ def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, 
 def test_a_full_disk_is_one_sentence_and_the_older_export_stays(records_dir, tmp_path, monkeypatch):
     from facedet.export import exporter
     from facedet.export.formats import tflite
+    from facedet.export.formats.base import SUPPRESSED, Kind
 
     shutil.copytree(SHIPPED, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

@@ -14,6 +14,7 @@ from conftest import ROOT
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card
 from facedet.export.formats import flatbuffer, tflite
+from facedet.export.formats.base import RAW, SUPPRESSED, Kind
 from facedet.recipe import pipeline_config
 
 SHIPPED = [f"ssd_mobilenet_v2_{kind}quantized_224x224_widerface" for kind in ("narrow_", "")]
@@ -26,18 +27,12 @@ def again(request):
     """(card, folder, {kind: bytes of the file exported again})"""
     folder = ROOT / "exported_models" / request.param
     told = card.read(folder)
-    config = pipeline_config.read(str(ROOT / "configs" / told["config"]))
-    reference = CheckpointDetector.from_checkpoint(config, str(folder / "checkpoint"))
+    recipe = pipeline_config.read(str(ROOT / "configs" / told["config"]))
+    reference = CheckpointDetector.from_checkpoint(recipe, str(folder / "checkpoint"))
     assert reference.quantize
-    nms = {key: told[key] for key in ("max_detections", "score_threshold", "iou_threshold")}
-    body = tflite._body(reference.model, reference.quantizable, "int8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "_body", lambda *arguments: body)  # it is the same in both
-        return (
-            told,
-            folder,
-            {k: tflite.convert(reference.model, reference.quantizable, "int8", k == "int8", nms) for k in ("int8", "int8_raw")},
-        )
+    written = tflite.TFLite()
+    kinds = {str(kind): kind for kind in (Kind("int8", SUPPRESSED), Kind("int8", RAW))}
+    return told, folder, {name: written.write(reference.detector, reference.quantizable, kind) for name, kind in kinds.items()}
 
 
 @pytest.mark.parametrize("kind", ["int8", "int8_raw"])

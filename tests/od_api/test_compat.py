@@ -32,7 +32,7 @@ def test_protos_keep_defaults_and_nested_messages():
     assert type(config).FromString(config.SerializeToString()) == config
 
 
-@pytest.mark.parametrize("module", ["od_api", "networks.blocks", "quantization"])
+@pytest.mark.parametrize("module", ["od_api", "layers.blocks", "quantization.network"])
 def test_keras_2_is_used_also_where_tensorflow_was_there_before(module):
     code = f"import tensorflow as tf, facedet.{module}; assert tf.keras.Model.__module__.startswith('tf_keras')"
     environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}

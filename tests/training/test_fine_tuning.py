@@ -4,7 +4,7 @@ import pytest
 from conftest import MAIN_CONFIG, SHARED, SHIPPED
 
 from facedet.data import conversion, sample, widerface
-from facedet.recipe import pipeline_config
+from facedet.recipe import adapt, pipeline_config
 from facedet.training.trainer import Schedule, Trainer
 
 
@@ -29,11 +29,11 @@ def records_of_ten(tmp_path_factory):
 
 
 def test_fine_tuning_on_ten_pictures_forgets_nothing(records_of_ten, tmp_path):
-    config = pipeline_config.read(str(MAIN_CONFIG))
-    pipeline_config.adapt(config, num_steps=24, batch_size=8, records_dir=str(records_of_ten), learning_rate=0.00003)
+    config = pipeline_config.message(str(MAIN_CONFIG))
+    adapt.adapt(config, num_steps=24, batch_size=8, records_dir=str(records_of_ten), learning_rate=0.00003)
     config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = str(SHIPPED / "checkpoint"), "full"
     said = []
-    trainer = Trainer(config, str(tmp_path / "model"), say=said.append)
+    trainer = Trainer(pipeline_config.from_message(config), str(tmp_path / "model"), say=said.append)
     schedule = Schedule(num_steps=24, save_every=0, evaluate_every=0)
     before = trainer.evaluate(schedule)
     kernel = trainer.weights["smooth_2.kernel"].numpy()

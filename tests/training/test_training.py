@@ -1,5 +1,6 @@
 """A run resumes, quantizes from its delay on, saves when told to stop, survives kill -9, and stops at a loss that is not finite."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ from conftest import MAIN_CONFIG, ROOT, config_text, run
 
 from facedet.data import records
 from facedet.recipe import pipeline_config
+from facedet.recipe.recipe import Quantization
 from facedet.training import trainer as trainer_module
 from facedet.training.trainer import NotFiniteError, Schedule, Trainer
 from facedet.weights import checkpoints
@@ -132,13 +134,13 @@ def test_trainer_and_reader_agree_on_what_is_quantized_whatever_the_config_in_ha
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
 
     scored(monkeypatch, 0.5)
-    config, schedule, said = pipeline_config.read(str(quick_config)), Schedule(num_steps=5, evaluate_every=0), []
+    recipe, schedule, said = pipeline_config.read(str(quick_config)), Schedule(num_steps=5, evaluate_every=0), []
     trainer = quick(quick_config, tmp_path / "model", say=said.append)
 
     def agree(step: int, kind: str, other_delay: int) -> None:
         assert f"step {step} (eval, {kind})" in said[-1]
-        config.graph_rewriter.quantization.delay = other_delay
-        assert CheckpointDetector.from_checkpoint(config, str(tmp_path / "model")).quantize == (kind == "as int8")
+        other = dataclasses.replace(recipe, quantization=Quantization(other_delay))
+        assert CheckpointDetector.from_checkpoint(other, str(tmp_path / "model")).quantize == (kind == "as int8")
 
     trainer.step.assign(4)  # the delay: the step after it is the first with fake quantization
     trainer.save()
@@ -278,14 +280,13 @@ def test_records_without_manifest_and_too_small_caps_are_refused(records_dir, tm
 
 
 def test_fine_tuning_takes_weights_and_never_the_step(quick_config, tmp_path):
-    config = pipeline_config.read(str(quick_config))
-    first = Trainer(config, str(tmp_path / "first"), say=lambda text: None)
+    recipe = pipeline_config.read(str(quick_config))
+    first = Trainer(recipe, str(tmp_path / "first"), say=lambda text: None)
     first.step.assign(3)
     prefix = checkpoints.write_weights(str(tmp_path / "weights" / "ckpt-3"), first.quantizable, 3, quantized=False)
-    config.train_config.fine_tune_checkpoint = str(tmp_path / "weights")
-    config.train_config.fine_tune_checkpoint_type = "full"
+    training = dataclasses.replace(recipe.training, initial_weights=str(tmp_path / "weights"), backbone_only=False)
     said = []
-    second = Trainer(config, str(tmp_path / "second"), say=said.append)
+    second = Trainer(dataclasses.replace(recipe, training=training), str(tmp_path / "second"), say=said.append)
     assert int(second.step) == 0
     assert f"{len(first.weights)} of {len(first.weights)} weights fit" in said[-1]
     for name, weight in first.weights.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import MAIN_CONFIG, ROOT, SHIPPED, run
 
-from facedet.detectors import ssd
+from facedet.detectors import registry
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
 from facedet.weights import checkpoints, narrowing
@@ -19,7 +19,7 @@ def networks():
     text = MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96")
     backbone = NARROW_CONFIG.read_text()
     backbone = backbone[backbone.index("[facedet.backbone]") :]
-    return [ssd.build(pipeline_config.parse(t), is_training=False).network for t in (text, text + backbone)]
+    return [registry.build(pipeline_config.parse(t)).network for t in (text, text + backbone)]
 
 
 def test_what_does_nothing_can_go():
@@ -60,17 +60,17 @@ def test_a_larger_backbone_is_refused():
 )  # fmt: skip
 def test_a_backbone_that_cannot_be_is_refused(wrong, named):
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.backbone\].*" + named):
-        pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}", "my.config")
+        registry.build(pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}", "my.config"))
 
 
 def test_the_shipped_detector_is_narrowed_by_the_command(tmp_path):
     said = run("scripts/narrow_checkpoint.py", "--pipeline_config_path", MAIN_CONFIG, "--checkpoint", SHIPPED / "checkpoint",
                "--narrow_config_path", NARROW_CONFIG, "--output", tmp_path / "start")  # fmt: skip
     assert "parameters; 50 layers are new: lateral_5" in said
-    quantizable = QuantizableNetwork(ssd.build(pipeline_config.read(str(NARROW_CONFIG)), is_training=False).network)
+    quantizable = QuantizableNetwork(registry.build(pipeline_config.read(str(NARROW_CONFIG))).network)
     assert checkpoints.load(str(tmp_path / "start"), quantizable) == 0
     # Averages of the kept channels are those that the wide network has for them.
-    wide = QuantizableNetwork(ssd.build(pipeline_config.read(str(MAIN_CONFIG)), is_training=False).network)
+    wide = QuantizableNetwork(registry.build(pipeline_config.read(str(MAIN_CONFIG))).network)
     checkpoints.load(str(SHIPPED / "checkpoint"), wide)
     ours, theirs = (q.network.get_layer("block_1_depthwise_BN").moving_mean.numpy() for q in (quantizable, wide))
     assert len(ours) == 32 and np.isin(ours, theirs).all()

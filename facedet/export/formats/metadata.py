@@ -12,6 +12,7 @@ import zipfile
 import flatbuffers
 
 from facedet.runtime.detector import DETAILS_FILE
+from facedet.runtime.input_spec import InputSpec
 
 NAME = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
@@ -39,35 +40,38 @@ class _Bytes:
     data: bytes
 
 
-def model_metadata(height: int, width: int, with_nms: bool, num_boxes: int, description: str) -> bytes:
-    """The ModelMetadata flatbuffer of a face detector. Pictures are RGB 0..255: nothing is left to normalize."""
+def model_metadata(spec: InputSpec, outputs, num_boxes: int, description: str) -> bytes:
+    """The ModelMetadata flatbuffer of a face detector. Pictures are RGB 0..255: nothing is left to normalize.
+
+    outputs: their names, in order.  num_boxes: rows of them.
+    """
     normalization = {0: 1, 1: {0: _Vector("Float32", (0.0,)), 1: _Vector("Float32", (1.0,))}}
+    size = {0: _Scalar("Uint32", spec.width), 1: _Scalar("Uint32", spec.height)}
     image = {
         0: "image",
-        1: "RGB, 0..255, stretched to the input",
-        3: {0: _Scalar("Uint8", _IMAGE), 1: {0: _Scalar("Uint8", _RGB), 1: {0: _Scalar("Uint32", width), 1: _Scalar("Uint32", height)}}},
+        1: "RGB, 0..255, stretched to the input" if spec.resize == "stretch" else f"RGB, 0..255, aspect kept, padded ({spec.pad_place})",
+        3: {0: _Scalar("Uint8", _IMAGE), 1: {0: _Scalar("Uint8", _RGB), 1: size}},
         4: [{0: _Scalar("Uint8", normalization[0]), 1: normalization[1]}],
         5: {0: _Vector("Float32", (255.0,)), 1: _Vector("Float32", (0.0,))},
     }
-    kind = _VALUE_LABELS if with_nms else _AXIS_LABELS  # of what a tensor holds, or of its columns
+    raw, for_mediapipe = outputs[0].startswith("raw"), "detection_classes" in outputs
+    kind = _AXIS_LABELS if raw else _VALUE_LABELS  # of a tensor's columns, or of what it holds
     labels = [{0: LABELS_FILE, 1: "Name of the class.", 2: _Scalar("Uint8", kind)}]
-    if with_nms:
-        pair = {0: _Scalar("Int32", 2), 1: _Scalar("Int32", 2)}
-        outputs = [
-            {0: "location", 1: "ymin, xmin, ymax, xmax, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES) | {2: pair}},
-            {0: "category", 1: "Always 0, face.", 3: _feature_content() | {2: pair}, 6: labels},
-            {0: "score", 1: "0..1, best first.", 3: _feature_content() | {2: pair}},
-            {0: "number of detections", 1: "How many of the rows hold a detection.", 3: _feature_content()},
-        ]
-    else:
-        outputs = [
-            {0: "location", 1: "ycenter, xcenter, height, width, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES)},
-            {0: "score", 1: "0..1", 3: _feature_content(), 6: labels},
-        ]
-    graph = {2: [image], 3: outputs}
-    if with_nms:
-        graph[8] = [{0: "detection_result", 1: [output[0] for output in outputs[:3]]}]
-    else:
+    pair = {2: {0: _Scalar("Int32", 2), 1: _Scalar("Int32", 2)}} if not raw else {}
+    told = {
+        "detection_boxes": {0: "location", 1: "ymin, xmin, ymax, xmax, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES) | pair},
+        "detection_classes": {0: "category", 1: "Always 0, face.", 3: _feature_content() | pair, 6: labels},
+        "detection_scores": {0: "score", 1: "0..1, best first.", 3: _feature_content() | pair},
+        "detection_landmarks": {0: "landmarks", 1: "y, x five times, 0..1", 3: _feature_content() | pair},
+        "num_detections": {0: "number of detections", 1: "How many of the rows hold a detection.", 3: _feature_content()},
+        "raw_boxes": {0: "location", 1: "ycenter, xcenter, height, width, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES)},
+        "raw_scores": {0: "score", 1: "0..1", 3: _feature_content(), 6: labels},
+        "raw_landmarks": {0: "landmarks", 1: "y, x five times, 0..1", 3: _feature_content()},
+    }
+    graph = {2: [image], 3: [told[name] for name in outputs]}
+    if for_mediapipe:
+        graph[8] = [{0: "detection_result", 1: [output[0] for output in graph[3][:3]]}]
+    elif raw:
         graph[9] = [{0: "DETECTOR_METADATA", 1: _Bytes(_decoding(num_boxes))}]
     root = {0: "facedet", 1: description, 3: [graph], 5: "Weights: research only (WIDER FACE).", 7: _MIN_PARSER_VERSION}
     return _finish(root, b"M001")

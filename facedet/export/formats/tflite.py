@@ -1,82 +1,96 @@
-"""A quantizable network -> .tflite graphs: float32, float16 and int8, each with its NMS operator and raw.
+"""TFLite: float32, float16 and int8, each with its own suppression and raw, and for landmark detectors boxes alone.
 
-The network is converted up to its heads, level by level: that far it runs in the file's precision. What follows is few
-operations in float32 in every file, so that boxes and scores are not rounded to 8 bits, and the levels of a pyramid keep
-a range of their own: reshape, concatenate, sigmoid, and decode (raw) or TFLite_Detection_PostProcess.
+The network is converted up to its heads: that far it runs in the file's precision. What follows, the detector's decode(), is few
+operations in float32 in every file, so that boxes and scores are not rounded to 8 bits. Boxes are suppressed by
+TFLite_Detection_PostProcess; it gives neither points nor indices, so that points need the built-in NON_MAX_SUPPRESSION_V4.
 """
 
 import contextlib
 import io
 import logging
 import os
+import pathlib
 import tempfile
+import weakref
 
-import numpy as np
 import tensorflow as tf
 
+from facedet.assign import codecs
+from facedet.detectors.base import Detector
 from facedet.export.formats import flatbuffer, metadata
-from facedet.runtime.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
+from facedet.export.formats.base import BOXES, PRECISIONS, RAW, SUPPRESSED, Kind
+from facedet.quantization.network import QuantizableNetwork
+from facedet.runtime.detector import FaceDetector
 
-PRECISIONS = ("float32", "float16", "int8")
 INPUT = "image"
+POST_PROCESS_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
-def convert(model, quantizable, precision: str, with_nms: bool, nms: dict) -> bytes:
-    """One graph. Input 'image' [1, H, W, 3] RGB 0..255, uint8 for int8 and float32 else; normalization is inside.
+class TFLite:
+    """A formats.base.Format. Bodies are converted once a network and precision."""
 
-    model: detection_model.FunctionalSSD.  nms: {max_detections, score_threshold, iou_threshold}.
-    With NMS the outputs are detection_boxes [1, D, 4] (ymin, xmin, ymax, xmax, 0..1), detection_classes [1, D],
-    detection_scores [1, D], num_detections [1]; raw they are raw_boxes [1, N, 4] (ycenter, xcenter, height, width, 0..1) and
-    raw_scores [1, N, 1].
-    """
-    body = flatbuffer.unpack(_body(model, quantizable, precision))
-    tail = flatbuffer.unpack(_tail(model, with_nms))
-    outputs = flatbuffer.join(body, tail)
-    if with_nms:
-        options = {
-            "max_detections": nms["max_detections"],
-            "max_classes_per_detection": 1,
-            "detections_per_class": nms["max_detections"],
-            "use_regular_nms": False,
-            "nms_score_threshold": float(nms["score_threshold"]),
-            "nms_iou_threshold": float(nms["iou_threshold"]),
-            "num_classes": model.num_classes,
-            **{f"{side}_scale": float(scale) for side, scale in zip("yxhw", box_scales(model), strict=True)},
+    suffix = ".tflite"
+
+    def __init__(self):
+        self._bodies = weakref.WeakKeyDictionary()  # {quantizable: {precision: bytes}}
+
+    def kinds(self, num_points: int) -> list[Kind]:
+        variants = (SUPPRESSED, RAW, BOXES) if num_points else (SUPPRESSED, RAW)
+        return [Kind(precision, variant) for precision in PRECISIONS for variant in variants]
+
+    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
+        """Input 'image' [1, H, W, 3] RGB 0..255, uint8 for int8 and float32 else; normalization is inside.
+
+        Outputs, in this order, in fractions of the input:
+        detection_boxes [1, D, 4] (ymin, xmin, ymax, xmax), detection_classes [1, D], detection_scores [1, D], num_detections [1];
+        with landmarks detection_boxes, detection_scores, detection_landmarks [1, D, 2 P] (y, x), num_detections int32 [1];
+        raw raw_boxes [1, N, 4] (ycenter, xcenter, height, width), raw_scores [1, N, 1], and raw_landmarks [1, N, 2 P].
+        """
+        bodies = self._bodies.setdefault(quantizable, {})
+        if kind.precision not in bodies:
+            bodies[kind.precision] = _body(detector, quantizable, kind.precision)
+        joined = flatbuffer.unpack(bodies[kind.precision])
+        with_points = detector.num_points and kind.variant != BOXES
+        if kind.variant == RAW:
+            outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _raw(detector, heads)))
+            names = [name for name in ("raw_boxes", "raw_scores", "raw_landmarks") if name in outputs]
+        elif with_points:
+            outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _suppressed(detector, heads)))
+            names = ["detection_boxes", "detection_scores", "detection_landmarks", "num_detections"]
+        else:
+            outputs, names = _post_processed(joined, detector), POST_PROCESS_OUTPUTS
+        with_nms, limits = kind.variant != RAW, detector.suppression
+        description = f"facedet face detector, {kind.precision}, {'with NMS' if with_nms else 'raw'}"
+        about = metadata.model_metadata(detector.input, names, limits.max_detections if with_nms else _boxes(joined, outputs), description)
+        packed = flatbuffer.finish(joined, INPUT, {name: outputs[name] for name in names}, description, (metadata.NAME, about))
+        details = {
+            "precision": kind.precision,
+            "with_nms": with_nms,
+            "max_detections": limits.max_detections,
+            "score_threshold": limits.score_threshold,
+            "iou_threshold": limits.iou_threshold,
         }
-        outputs = flatbuffer.add_nms(body, outputs["encodings"], outputs["scores"], anchors_yxhw(model), options)
-    names = OUTPUTS_WITH_NMS if with_nms else OUTPUTS_RAW
-    kind = "with NMS" if with_nms else "raw"
-    description = f"facedet face detector, {precision}, {kind}"
-    about = metadata.model_metadata(*model.input_size, with_nms, len(anchors_yxhw(model)), description)
-    packed = flatbuffer.finish(body, INPUT, {name: outputs[name] for name in names}, description, (metadata.NAME, about))
-    return metadata.append_files(packed, {"precision": precision, "with_nms": with_nms, **nms})
+        if detector.input.resize == "pad":
+            details["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
+        if with_points:
+            details["landmarks"] = detector.num_points
+        return metadata.append_files(packed, details)
+
+    def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
+        return FaceDetector(path, score_threshold, num_threads=2)
 
 
-def anchors_yxhw(model) -> np.ndarray:
-    """float32 [N, 4]: ycenter, xcenter, height, width in fractions of the input."""
-    corners = model.anchors.get().numpy()
-    return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
-
-
-def box_scales(model) -> tuple[float, float, float, float]:
-    """The box coder's factors of ty, tx, th, tw."""
-    return tuple(model._box_coder._scale_factors or (1.0, 1.0, 1.0, 1.0))
-
-
-def _body(model, quantizable, precision: str) -> bytes:
-    """Image -> the heads' outputs, 'box_<level>' and 'class_<level>', as the converter writes it."""
-    quantize = precision == "int8"
+def _body(detector: Detector, quantizable: QuantizableNetwork, precision: str) -> bytes:
+    """Image -> the heads' outputs by their names, as the converter writes it."""
+    quantize, spec = precision == "int8", detector.input
     if quantize:
         quantizable.check_ranges()
-    heads = _heads(model)
 
     def body(image):
-        # An int8 graph takes the picture as its quantized form of -1..1, of which uint8 0..255 is the very grid.
-        normalized = image if quantize else image * (2.0 / 255.0) - 1.0
-        tensors = quantizable.inference_graph(normalized, quantize, [tensor for _, tensor in heads])
-        return {name: tensor for (name, _), tensor in zip(heads, tensors, strict=True)}
-
-    spec = tf.TensorSpec([1, *model.input_size, 3], tf.float32, INPUT)
+        if not spec.is_uniform:
+            return quantizable.inference_graph(image, quantize, normalization=spec)
+        # An int8 graph takes the picture as its quantized form, of whose grid 0..255 are the very values.
+        return quantizable.inference_graph(image if quantize else spec.normalize(image), quantize)
 
     def settings(converter):
         if precision != "float32":
@@ -86,37 +100,60 @@ def _body(model, quantizable, precision: str) -> bytes:
         if quantize:
             converter.inference_input_type = tf.uint8
 
-    return _convert(body, [spec], settings)
+    return _convert(body, [tf.TensorSpec([1, *spec.size, 3], tf.float32, INPUT)], settings)
 
 
-def _tail(model, with_nms: bool) -> bytes:
-    """The heads' outputs -> encodings [1, N, 4] and scores [1, N, C], or decoded boxes [1, N, 4] and scores."""
-    heads = _heads(model)
-    background = int(model._add_background_class)
-    anchors, scales = anchors_yxhw(model)[None], np.asarray(box_scales(model), np.float32)
-    columns = {"box": 4, "class": model.num_classes + background}
-
-    def tail(**levels):
-        joined = {}
-        for kind in columns:
-            parts = [tf.reshape(levels[name], [1, -1, columns[kind]]) for name, _ in heads if name.startswith(kind)]
-            joined[kind] = tf.concat(parts, 1) if len(parts) > 1 else parts[0]
-        scores = model._score_conversion_fn(joined["class"])
-        scores = scores[:, :, 1:] if background else scores
-        if with_nms:
-            return {"encodings": joined["box"], "scores": scores}
-        centers = joined["box"][:, :, :2] * (anchors[:, :, 2:] / scales[:2]) + anchors[:, :, :2]
-        sizes = tf.exp(joined["box"][:, :, 2:] * (1.0 / scales[2:])) * anchors[:, :, 2:]
-        return {"raw_boxes": tf.concat([centers, sizes], 2), "raw_scores": scores}
-
-    specs = {name: tf.TensorSpec([1, *tensor.shape[1:]], tf.float32, name) for name, tensor in heads}
-    return _convert(tail, specs, lambda converter: None)
+def _tail(detector: Detector, function):
+    """function: of {head name: map}, to {output: tensor}; unpacked."""
+    specs = {name: tf.TensorSpec([1, *tensor.shape[1:]], tf.float32, name) for name, tensor in detector.network.output.items()}
+    return flatbuffer.unpack(_convert(lambda **heads: function(heads), specs, lambda converter: None))
 
 
-def _heads(model) -> list[tuple]:
-    """('box_<level>' or 'class_<level>', output of that head), level by level."""
-    levels = range(len(model.anchors_per_location))
-    return [(f"{kind}_{i}", model.network.get_layer(f"{kind}_head_{i}").output) for i in levels for kind in ("box", "class")]
+def _raw(detector: Detector, heads: dict) -> dict:
+    found = detector.decode(heads)
+    outputs = {"raw_boxes": found.boxes_yxhw, "raw_scores": tf.expand_dims(found.scores, 2)}
+    if detector.num_points:
+        outputs["raw_landmarks"] = tf.reshape(found.points_yx, [1, found.points_yx.shape[1], -1])
+    return outputs
+
+
+def _suppressed(detector: Detector, heads: dict) -> dict:
+    found, limits = detector.decode(heads), detector.suppression
+    corners, scores = codecs.corners(found.boxes_yxhw)[0], found.scores[0]
+    kept, count = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=corners, scores=scores, max_output_size=limits.max_detections, iou_threshold=limits.iou_threshold,
+        score_threshold=limits.score_threshold, pad_to_max_output_size=True,
+    )  # fmt: skip
+    points = tf.reshape(found.points_yx[0], [-1, 2 * detector.num_points])
+    outputs = {"detection_boxes": corners, "detection_scores": scores, "detection_landmarks": points}
+    return {**{name: tf.gather(values, kept)[None] for name, values in outputs.items()}, "num_detections": tf.reshape(count, [1])}
+
+
+def _post_processed(joined, detector: Detector) -> dict[str, int]:
+    """Appends tail and TFLite_Detection_PostProcess to an unpacked body."""
+    encoded = []
+
+    def tail(heads):
+        encoded[:] = [detector.encode(heads)]
+        return {"encodings": encoded[0].encodings, "scores": tf.expand_dims(encoded[0].scores, 2)}
+
+    outputs, limits = flatbuffer.join(joined, _tail(detector, tail)), detector.suppression
+    options = {
+        "max_detections": limits.max_detections,
+        "max_classes_per_detection": 1,
+        "detections_per_class": limits.max_detections,
+        "use_regular_nms": False,
+        "nms_score_threshold": float(limits.score_threshold),
+        "nms_iou_threshold": float(limits.iou_threshold),
+        "num_classes": 1,
+        **{f"{side}_scale": float(scale) for side, scale in zip("yxhw", encoded[0].scales, strict=True)},
+    }
+    return flatbuffer.add_nms(joined, outputs["encodings"], outputs["scores"], encoded[0].anchors_yxhw, options)
+
+
+def _boxes(joined, outputs: dict[str, int]) -> int:
+    """Of a raw graph."""
+    return int(joined.subgraphs[0].tensors[outputs["raw_boxes"]].shape[1])
 
 
 def _convert(function, specs, settings) -> bytes:

@@ -1,0 +1,40 @@
+"""What a format of exported files is to the export: the kinds of file that it has, how one is written, and how it is opened."""
+
+import dataclasses
+import pathlib
+from typing import Protocol
+
+from facedet.detectors.base import Detector
+from facedet.quantization.network import QuantizableNetwork
+from facedet.runtime.detector import FaceDetector
+
+# What a file gives: its own suppression ('', with landmarks where the detector has some), boxes and points for a client that
+# suppresses ('raw'), or boxes alone by the operator that MediaPipe's ObjectDetector wants ('boxes', of landmark detectors).
+SUPPRESSED, RAW, BOXES = "", "raw", "boxes"
+PRECISIONS = ("float32", "float16", "int8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One file of an export. variant: SUPPRESSED, RAW or BOXES."""
+
+    precision: str
+    variant: str
+
+    def __str__(self) -> str:
+        return f"{self.precision}_{self.variant}" if self.variant else self.precision
+
+
+class Format(Protocol):
+    """suffix: of the files, as '.tflite'."""
+
+    suffix: str
+
+    def kinds(self, num_points: int) -> list[Kind]:
+        """The files of a detector with so many landmarks."""
+
+    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
+        """A whole file. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""
+
+    def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
+        """For parity, on two threads."""

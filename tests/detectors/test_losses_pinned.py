@@ -1,0 +1,51 @@
+"""The losses of a training step from a fixed start, as they were measured before the detectors were composed of parts."""
+
+import numpy as np
+import pytest
+from conftest import MAIN_CONFIG, SHIPPED
+
+from facedet.detectors import registry
+from facedet.detectors.base import Faces
+from facedet.quantization.network import QuantizableNetwork
+from facedet.recipe import pipeline_config
+from facedet.weights import checkpoints
+
+import tensorflow as tf  # isort: skip
+
+# of SSDMetaArch's own loss(), with the shipped weights; the second step follows one of SGD at rate .001
+MEASURED = {
+    "simulate": {"localization": 1.2931404, "classification": 1.4422454, "regularization": 0.0476551},
+    "observe": {"localization": 1.4128942, "classification": 1.1097127, "regularization": 0.0476551},
+}
+TOLERANCE = 2e-3  # rounding to 8 bits makes a step of the grid of the last bit of a processor's sum; on one processor it is 5e-7
+
+
+@pytest.fixture(scope="module")
+def losses():
+    recipe = pipeline_config.read(str(MAIN_CONFIG))
+    detector = registry.build(recipe)
+    quantizable = QuantizableNetwork(detector.network, detector.input.range)
+    checkpoints.load(str(SHIPPED / "checkpoint"), quantizable)
+    generator = np.random.default_rng(0)
+    images = tf.image.resize(generator.uniform(0, 255, (2, 14, 14, 3)), (224, 224)).numpy().astype(np.float32)
+    boxes, weights = [], []
+    for count in (5, 2):
+        corner, side = generator.uniform(0, 0.7, (count, 2)), generator.uniform(0.03, 0.25, (count, 2))
+        boxes.append(tf.constant(np.concatenate([corner, corner + side], 1), tf.float32))
+        weights.append(tf.constant([1.0] * (count - 1) + [0.0]))
+    faces = Faces(boxes, weights, [tf.fill([len(b), 5, 2], float("nan")) for b in boxes])
+    optimizer, variables, found = tf.keras.optimizers.legacy.SGD(1e-3), detector.network.trainable_variables, {}
+    for name in MEASURED:
+        with tf.GradientTape() as tape:
+            outputs = getattr(quantizable, name)(detector.input.normalize(images), training=True)
+            losses = detector.losses(outputs, faces)
+            losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses)
+            total = tf.add_n(list(losses.values()))
+        optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        found[name] = {key.removeprefix("Loss/").removesuffix("_loss"): float(value) for key, value in losses.items()}
+    return found
+
+
+@pytest.mark.parametrize("forward", MEASURED)
+def test_a_step_from_a_fixed_start_gives_the_losses_that_were_measured(losses, forward):
+    assert losses[forward] == pytest.approx(MEASURED[forward], rel=TOLERANCE)
