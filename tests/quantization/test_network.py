@@ -5,7 +5,8 @@ import pytest
 from conftest import MAIN_CONFIG, config_text
 
 from facedet.detectors import ssd
-from facedet.quantization.network import NotQuantizableError, QuantizableNetwork, fake_quant_weights
+from facedet.quantization.arithmetic import fake_quant_weights
+from facedet.quantization.network import NotQuantizableError, QuantizableNetwork
 from facedet.recipe import pipeline_config
 
 import tensorflow as tf  # isort: skip
