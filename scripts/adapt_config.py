@@ -27,8 +27,6 @@ def main(argv=None) -> int:
     )
     parser.add_argument("--output", required=True)
     args = parser.parse_args(argv)
-    from google.protobuf import text_format
-
     from facedet.recipe import adapt, pipeline_config
     from facedet.training import run_record
 
@@ -40,8 +38,7 @@ def main(argv=None) -> int:
             config.train_config.ClearField("freeze_variables")
         elif args.fine_tune_checkpoint:
             config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = args.fine_tune_checkpoint, "full"
-        text = text_format.MessageToString(config)
-        pipeline_config.parse(text, args.output)
+        text = pipeline_config.from_message(config, args.pipeline_config_path).text
     except pipeline_config.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ import pytest
 from conftest import CONFIGS, MAIN_CONFIG, ROOT, config_text, run
 
 from facedet.od_api import optimizers
-from facedet.recipe import pipeline_config
+from facedet.recipe import adapt, checks, pipeline_config
 
 import tensorflow as tf  # isort: skip
 
@@ -34,6 +34,8 @@ def refused(*changes: tuple[str, str], text: str = TEXT) -> str:
         ("max_area: 1.0", "max_area: nan", "random_crop_image.max_area: nan"),
         ("overlap_thresh: 0.4", "overlap_thresh: 4", "random_crop_image.overlap_thresh: 4"),
         ("random_horizontal_flip {}", "", "train_config.data_augmentation_options[1]: "),
+        ("delay: 3000", "delay: 4000", "graph_rewriter.quantization.delay: 4000 is not below"),
+        ("class_prediction_bias_init: -4.6", "class_prediction_bias_init: inf", "class_prediction_bias_init: inf"),
         ("y_scale: 10", "y_scale: -10", "model.ssd.box_coder.faster_rcnn_box_coder.y_scale: -10"),
         ("classification_loss { weighted_sigmoid_focal { alpha: 0.25 gamma: 2.0 } }", "", "model.ssd.loss: "),
         ("matched_threshold: 0.5", "matched_threshold: 0.2", "argmax_matcher.unmatched_threshold: 0.35 is above matched_threshold: 0.2"),
@@ -93,6 +95,27 @@ def test_a_label_map_that_is_not_there_is_refused_before_training(records_dir):
         pipeline_config.check_data(config)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("item { id: 1 name: 'person' }", "{1: 'person'}: {1: 'face'} is the one class"),
+        ("item { id: 1 name: 'face' } item { id: 2 name: 'head' }", "2: 'head'"),
+        ("item { id: 2 name: 'face' }", "{2: 'face'}"),
+        ("face", "is no label map"),
+    ],
+)
+def test_a_label_map_that_says_other_classes_is_refused(records_dir, tmp_path, text, said):
+    (tmp_path / "map.pbtxt").write_text(text)
+    recipe = pipeline_config.parse(config_text(records_dir).replace("label_maps/face_label_map.pbtxt", str(tmp_path / "map.pbtxt")))
+    with pytest.raises(pipeline_config.ConfigError) as error:
+        pipeline_config.check_data(recipe)
+    assert "train_input_reader.label_map_path: " in str(error.value) and said in str(error.value)
+
+
+def test_the_projects_label_map_is_accepted():
+    checks.check_label_map(str(ROOT / "label_maps" / "face_label_map.pbtxt"), "train_input_reader.label_map_path")
+
+
 def test_the_way_out_of_too_small_a_cap_works(records_dir, tmp_path):
     """Faces past --max_faces_per_image stay in the records as ignored ones: converting again would not help."""
     with pytest.raises(pipeline_config.ConfigError, match="max_number_of_boxes: 2") as error:
@@ -102,9 +125,9 @@ def test_the_way_out_of_too_small_a_cap_works(records_dir, tmp_path):
     pipeline_config.check_data(pipeline_config.parse(config_text(records_dir, max_number_of_boxes=wanted)))
 
 
-def rates(config, *steps):
+def rates(recipe, *steps):
     step = tf.Variable(0, dtype=tf.int64)
-    _, rate = optimizers.build(config.train_config.optimizer, step)
+    _, rate = optimizers.build(recipe.training.optimizer, step)
     found = []
     for value in steps:
         step.assign(value)
@@ -116,7 +139,7 @@ def test_more_steps_are_trained_at_the_schedules_rate():
     """--num_train_steps=18000 on a config of 4,000 is the same recipe over 18,000: nothing is trained at rate 0."""
     short, long = pipeline_config.read(str(MAIN_CONFIG)), pipeline_config.read(str(MAIN_CONFIG), num_steps=18000)
     assert rates(long, 900, 9000, 13500) == pytest.approx(rates(short, 200, 2000, 3000))
-    assert rates(long, 17000)[0] > 0 and long.graph_rewriter.quantization.delay == 13500
+    assert rates(long, 17000)[0] > 0 and long.quantization.delay == 13500
 
 
 COSINE = TEXT[TEXT.index("cosine_decay_learning_rate {") : TEXT.index("}", TEXT.index("cosine_decay_learning_rate {")) + 1]
@@ -130,12 +153,12 @@ def test_other_schedules_move_with_the_steps_too(schedule):
     text = TEXT.replace(COSINE, schedule)
     config, longer, least = (pipeline_config.parse(text, num_steps=steps) for steps in (None, 8000, 4))
     assert rates(longer, 0, 3998, 4002, 6002) == pytest.approx(rates(config, 0, 1999, 2001, 3001))
-    assert least.train_config.num_steps == 4
+    assert least.training.num_steps == 4
 
 
 def test_without_num_steps_there_is_no_proportion(tmp_path):
     text = TEXT.replace("num_steps: 4000", "")
-    assert pipeline_config.parse(text, num_steps=2000).graph_rewriter.quantization.delay == 1500  # total_steps states them
+    assert pipeline_config.parse(text, num_steps=2000).quantization.delay == 1500  # total_steps states them
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: train_config\.num_steps is not stated: what step and delay"):
         pipeline_config.parse(text.replace(COSINE, MANUAL), "my.config", num_steps=2000)
     (tmp_path / "my.config").write_text(text.replace(COSINE, MANUAL))
@@ -144,7 +167,7 @@ def test_without_num_steps_there_is_no_proportion(tmp_path):
     assert said.startswith("error: ") and "num_steps is not stated" in said and not (tmp_path / "out.config").exists()
     for wrong in ({"batch_size": -1}, {"num_steps": 0}, {"num_steps": 2**70}):
         with pytest.raises(pipeline_config.ConfigError, match=next(iter(wrong))):
-            pipeline_config.adapt(pipeline_config.read(str(MAIN_CONFIG)), **wrong)
+            adapt.adapt(pipeline_config.message(str(MAIN_CONFIG)), **wrong)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
