@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from facedet.augment.picture import with_probability
+from facedet.augment.picture import Picture, with_probability
 
 
 def photometric_distortion(
@@ -69,7 +69,13 @@ def jpeg_quality(probability: float = 0.3, min_quality: int = 40, max_quality: i
 
 
 def _of_pixels(probability: float, change) -> Callable:
-    return lambda picture: with_probability(probability, lambda picture: picture._replace(image=change(picture.image)), picture)
+    def changed(picture: Picture) -> Picture:
+        return picture._replace(image=change(picture.image))
+
+    def step(picture: Picture) -> Picture:
+        return with_probability(probability, changed, picture)
+
+    return step
 
 
 def _between(low: float, high: float):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from facedet.augment.fitting import fitted_size
 from facedet.augment.picture import NUM_POINTS, Picture, show_faces, whole_points
-from facedet.augment.windows import WindowStep, common_part, on_canvas, scale_of_equal_area
+from facedet.augment.windows import WindowStep, common_part, on_canvas, overlap, scale_of_equal_area
 from facedet.data.records import Keys
 from facedet.runtime.input_spec import InputSpec
 
@@ -32,16 +32,16 @@ def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, ever
     if not steps:
         return picture._replace(image=tf.io.decode_jpeg(picture.image, channels=3))
     shape = tf.io.extract_jpeg_shape(picture.image)[:2]
-    window, exceeds = tf.concat([[0, 0], shape], 0), False
+    window = shown = tf.concat([[0, 0], shape], 0)  # shown: the part of it that is picture; what a step has left out stays out
+    exceeds = False
     for step in steps:
         chosen = step.choose(window[2:], picture)
         if exceeds:  # nothing but filling is no picture
-            seen = tf.reduce_all((window + chosen)[:2] < shape) & tf.reduce_all((window + chosen)[:2] + chosen[2:] > 0)
-            chosen = tf.where(seen, chosen, tf.concat([[0, 0], window[2:]], 0))
+            chosen = tf.where(overlap(_within(chosen, window), shown), chosen, tf.concat([[0, 0], window[2:]], 0))
         picture = show_faces(picture, chosen, window[2:], step.least_visible)
-        window = tf.concat([window[:2] + chosen[:2], chosen[2:]], 0)
+        window = _within(chosen, window)
         exceeds |= step.exceeds
-    shown = common_part(window, shape) if exceeds else window
+        shown = common_part(window, shown) if exceeds else window
     wanted = fitted_size(input, window[2:])
     reduction = tf.constant(0) if every_pixel else _reduction(window[2:], wanted)
     image = decode_window(picture.image, shown, reduction)
@@ -53,6 +53,11 @@ def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, ever
             enough = 2 * tf.reduce_max(tf.cast(wanted, tf.float32) / tf.cast(window[2:], tf.float32))
         image = on_canvas(image, shown, window, tf.minimum(scale, enough), input.fill)
     return picture._replace(image=image)
+
+
+def _within(window, outer):
+    """A window of what another window shows, as one of the picture."""
+    return tf.concat([outer[:2] + window[:2], window[2:]], 0)
 
 
 def decode_window(encoded, window, reduction):

@@ -21,7 +21,10 @@ def rotate(input: InputSpec, probability: float = 0.5, max_degrees: float = 45.0
     def turned(picture):
         return turn(picture, tf.random.uniform([], -limit, limit), input.fill)
 
-    return lambda picture: with_probability(probability, turned, picture)
+    def step(picture: Picture) -> Picture:
+        return with_probability(probability, turned, picture)
+
+    return step
 
 
 def turn(picture: Picture, angle, fill) -> Picture:
@@ -60,4 +63,7 @@ def mirror(probability: float = 0.5) -> Callable:
             points=tf.stack([points[..., 0], 1 - points[..., 1]], -1),
         )
 
-    return lambda picture: with_probability(probability, mirrored, picture)
+    def step(picture: Picture) -> Picture:
+        return with_probability(probability, mirrored, picture)
+
+    return step

@@ -37,7 +37,7 @@ class WindowStep:
     def _cut(self, image, window, shape):
         if not self.exceeds:
             return tf.image.crop_to_bounding_box(image, *tf.unstack(window))
-        shown = common_part(window, shape)
+        shown = common_part(window, _whole(shape))
         piece = tf.image.crop_to_bounding_box(image, *tf.unstack(shown))
         return on_canvas(piece, shown, window, tf.minimum(1.0, scale_of_equal_area(window, shape, self.input)), self.input.fill)
 
@@ -125,11 +125,16 @@ def expand(input: InputSpec, probability: float = 0.5, max_ratio: float = 2.0) -
     return WindowStep(choose, input, zooms=False, exceeds=True)
 
 
-def common_part(window, shape):
-    """The part of a window that lies in a picture of `shape`, as a window; of one that misses it, a pixel at the border."""
-    begin = tf.clip_by_value(window[:2], 0, shape - 1)
-    end = tf.clip_by_value(window[:2] + window[2:], begin + 1, shape)
+def common_part(window, other):
+    """The window that two windows share; where they share none, a pixel at the other's border."""
+    begin = tf.clip_by_value(window[:2], other[:2], other[:2] + other[2:] - 1)
+    end = tf.clip_by_value(window[:2] + window[2:], begin + 1, other[:2] + other[2:])
     return tf.concat([begin, end - begin], 0)
+
+
+def overlap(window, other):
+    """Whether two windows share a pixel."""
+    return tf.reduce_all(tf.maximum(window[:2], other[:2]) < tf.minimum(window[:2] + window[2:], other[:2] + other[2:]))
 
 
 def scale_of_equal_area(window, shape, input: InputSpec):
