@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""WIDER FACE Easy / Medium / Hard of exported files or of a checkpoint, by the official protocol.
+"""WIDER FACE Easy / Medium / Hard of exported files or of a checkpoint, by the official protocol, and their landmarks' error.
 
     python scripts/evaluate.py --data_dir DIR --tflite exported_models/NAME/NAME_int8.tflite
     python scripts/evaluate.py --data_dir DIR --pipeline_config_path configs/NAME.config --checkpoint_dir models/NAME
+    python scripts/evaluate.py --records 'data/widerface/widerface_holdout.tfrecord-*' --tflite FILE
 
-Any part of the val pictures will do: the others' faces are left out. With --output_dir: predictions in the official text
-form, results.json and the precision-recall curves as a picture.
+Any part of the val pictures will do: the others' faces are left out. Records without the official lists are scored on all faces
+that are not ignored; those with landmarks also by the normalized mean error. With --output_dir: predictions in the official
+text form, results.json and the precision-recall curves as a picture.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import sys
@@ -17,16 +20,20 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from tqdm import tqdm
-
 from facedet import DetectorError, FaceDetector
-from facedet.data import widerface
-from facedet.evaluation import dataset, protocol, report
+from facedet.data import records, widerface
+from facedet.evaluation import dataset, landmarks, protocol, report, scoring
+
+LANDMARKS = (
+    " Landmarks: mean distance of the five points over the square root of the annotated box's area, on faces with points that are found."
+)
 
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--data_dir", required=True, help="WIDER FACE: WIDER_val and the official evaluation lists")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--data_dir", help="WIDER FACE: WIDER_val and the official evaluation lists")
+    where.add_argument("--records", metavar="PATTERN", help="the record files of one split")
     parser.add_argument("--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir)")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--tflite", nargs="+", metavar="FILE")
@@ -38,44 +45,66 @@ def main(argv=None) -> int:
     parser.add_argument("--num_threads", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures; 0: all")
     parser.add_argument("--output_dir", help="for predictions, results.json and the curves")
+    parser.add_argument("--json", action="store_true", help="prints what results.json holds in place of tables")
     args = parser.parse_args(argv)
     if args.checkpoint_dir and not args.pipeline_config_path:
         parser.error("--checkpoint_dir needs --pipeline_config_path")
     try:
-        source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
+        pictures, count = _pictures(args)
         detectors, own_limits = _detectors(args)
-    except (widerface.WiderFaceError, DetectorError) as error:
+        scores = scoring.score(detectors, pictures, count)
+    except (widerface.WiderFaceError, records.RecordsError, DetectorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if args.limit and args.limit < len(truth):
-        names = sorted(truth)[:: len(truth) // args.limit][: args.limit]
-        truth = {name: truth[name] for name in names}
-
-    results, summary = {}, {}
-    for label, detector in detectors.items():
-        detections = {}
-        for name in tqdm(sorted(truth), desc=label, unit="img"):
-            faces = detector.detect(dataset.read_picture(source, name))
-            detections[name] = protocol.Detections(faces.boxes, faces.scores)
-        results[label] = protocol.evaluate(detections, truth)
-        by_height = protocol.recall_by_height(detections, truth)
-        print("\n" + report.tables(label, results[label], by_height), flush=True)
-        ap = {subset: result.average_precision for subset, result in results[label].items()}
-        summary[label] = {"average_precision": ap, "recall_by_height": by_height, "pictures": len(truth)}
-        if args.output_dir:
-            dataset.write_predictions(detections, str(pathlib.Path(args.output_dir) / label))
-    some = next(iter(detectors.values()))
-    used = (
-        f"WIDER FACE protocol: {len(truth):,} val pictures, each stretched to {some.input_width}x{some.input_height}, one scale, no flip; "
-        f"scores from {_least_scores(args.score_threshold, own_limits)}; IoU 0.5; NMS and cap are the detector's own."
-    )
-    print(f"\n{used}")
+    results = {label: scores.results(label) for label in detectors}
+    summary = {label: _summary(scores, label, results[label], scoring.input_of(detectors[label])) for label in detectors}
+    used = _protocol(args, scores, detectors, own_limits)
+    if any("landmarks" in told for told in summary.values()):
+        used += LANDMARKS
+    document = {"protocol": used, "detectors": summary}
+    if args.json:
+        print(json.dumps(document, indent=1))
+    else:
+        for label, told in summary.items():
+            print("\n" + report.tables(label, results[label], told["recall_by_height"], told.get("landmarks")), flush=True)
+        print(f"\n{used}")
     if args.output_dir:
         output = pathlib.Path(args.output_dir)
-        (output / "results.json").write_text(json.dumps({"protocol": used, "detectors": summary}, indent=1) + "\n")
-        report.plot_curves(results, output / "precision_recall.png", f"{len(truth):,} pictures of WIDER FACE val")
-        print(f"Predictions, results.json and precision_recall.png are in {output}.")
+        for label, detections in scores.detections.items():
+            dataset.write_predictions(detections, str(output / label))
+        (output / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+        report.plot_curves(results, output / "precision_recall.png", f"{len(scores.truth):,} pictures of {_source(args)}")
+        print(f"Predictions, results.json and precision_recall.png are in {output}.", file=sys.stderr if args.json else sys.stdout)
     return 0
+
+
+def _pictures(args) -> tuple:
+    """The pictures to score on, one by one, and their number."""
+    if args.records:
+        from facedet.evaluation import validation
+
+        return validation.sample(validation.find(args.records), args.limit)
+    source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
+    names = dataset.sample(sorted(truth), args.limit)
+    return dataset.pictures(source, truth, names), len(names)
+
+
+def _source(args) -> str:
+    return pathlib.Path(args.records).name if args.records else "WIDER FACE val"
+
+
+def _summary(scores: scoring.Scores, label: str, results: dict, spec) -> dict:
+    """What results.json says of a detector; None for an average precision over no face."""
+    values = {subset: result.average_precision for subset, result in results.items()}
+    ap = {subset: value if math.isfinite(value) else None for subset, value in values.items()}
+    told = {"average_precision": ap, "recall_by_height": scores.recall_by_height(label), "pictures": len(scores.truth)}
+    if errors := landmarks.errors(scores, label, spec):
+        told["landmarks"] = errors.as_dict()
+    if any(scores.labels.values()):
+        from facedet.evaluation import validation
+
+        told["coco"] = validation.coco(scores, label)
+    return told
 
 
 def _detectors(args) -> tuple[dict, dict[str, float]]:
@@ -89,20 +118,35 @@ def _detectors(args) -> tuple[dict, dict[str, float]]:
     from facedet.weights import checkpoints
 
     try:
-        config = pipeline_config.read(args.pipeline_config_path)
-        detector = CheckpointDetector.from_checkpoint(config, args.checkpoint_dir, args.score_threshold)
+        recipe = pipeline_config.read(args.pipeline_config_path)
+        detector = CheckpointDetector.from_checkpoint(recipe, args.checkpoint_dir, args.score_threshold)
     except (pipeline_config.ConfigError, checkpoints.CheckpointError, NotQuantizableError) as error:
         raise DetectorError(str(error)) from error
     label = f"checkpoint_{detector.step}"
-    return {label: detector}, {label: config.model.ssd.post_processing.batch_non_max_suppression.score_threshold}
+    return {label: detector}, {label: recipe.suppression.score_threshold}
+
+
+def _protocol(args, scores: scoring.Scores, detectors: dict, own_limits: dict[str, float]) -> str:
+    """How the figures were taken, in a sentence."""
+    number = f"{len(scores.truth):,}"
+    pictures = f"{number} pictures of {_source(args)}" if args.records else f"{number} val pictures"
+    faces = "" if scores.official else " on all faces that are not ignored"
+    fitting = _of_each({label: report.fitting(scoring.input_of(detector)) for label, detector in detectors.items()})
+    return (
+        f"WIDER FACE protocol{faces}: {pictures}, each {fitting}, one scale, no flip; "
+        f"scores from {_least_scores(args.score_threshold, own_limits)}; IoU 0.5; NMS and cap are the detector's own."
+    )
 
 
 def _least_scores(asked: float, own_limits: dict[str, float]) -> str:
-    """'0.05', or '0.02 (one), 0.05 (other)' where the detectors' own limits are not the same."""
-    least = {label: f"{max(asked, limit):.6g}" for label, limit in own_limits.items()}
-    if len(set(least.values())) == 1:
-        return next(iter(least.values()))
-    return ", ".join(f"{score} ({label})" for label, score in least.items())
+    return _of_each({label: f"{max(asked, limit):.6g}" for label, limit in own_limits.items()})
+
+
+def _of_each(told: dict[str, str]) -> str:
+    """'0.05', or '0.02 (one), 0.05 (other)' where the detectors' are not the same."""
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return ", ".join(f"{text} ({label})" for label, text in told.items())
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 """Measures an export on WIDER FACE val and writes what it finds into its model card.
 
     python scripts/measure_export.py exported_models/NAME --data_dir DIR
+    python scripts/measure_export.py exported_models/NAME --data_dir DIR --records 'data/widerface/widerface_holdout.tfrecord-*'
 
-Average precision and recall by face height of each file with an NMS operator (float16's is float32's but for rounding, and left
-out) and of the raw files, recall of the int8 file on turned pictures, latency of all of them, one thread.
+Average precision and recall by face height of each file, recall of the int8 file on turned pictures, latency of all of them, one
+thread; with --records also the error of the landmarks on those pictures.
 """
 
 import argparse
@@ -18,11 +19,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from tqdm import tqdm
 
 from facedet import DetectorError, FaceDetector
-from facedet.data import widerface
-from facedet.evaluation import dataset, protocol, rotation
+from facedet.data import records, widerface
+from facedet.evaluation import dataset, landmarks, protocol, report, rotation, scoring
 from facedet.export import card as model_card
 from facedet.runtime import benchmark
-from facedet.runtime.detector import resize
+from facedet.runtime.input_spec import resize
 from facedet.training import run_record
 
 ROTATION_SCORE = 0.5  # FaceDetector's own
@@ -34,7 +35,8 @@ def main(argv=None) -> int:
     parser.add_argument("export_dir", metavar="FOLDER")
     parser.add_argument("--data_dir", required=True, help="WIDER FACE: WIDER_val and the official evaluation lists")
     parser.add_argument("--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir)")
-    parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures; 0: all")
+    parser.add_argument("--records", metavar="PATTERN", help="record files of one split that hold landmarks; val has none")
+    parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures of each set; 0: all")
     args = parser.parse_args(argv)
     folder, begin = pathlib.Path(args.export_dir), time.perf_counter()
     try:
@@ -47,9 +49,7 @@ def main(argv=None) -> int:
     except (widerface.WiderFaceError, DetectorError, model_card.CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    names = sorted(truth)
-    if args.limit:
-        names = names[:: max(1, len(names) // args.limit)][: args.limit]
+    names = dataset.sample(sorted(truth), args.limit)
     if len(names) < (earlier := _pictures_measured(card)):
         print(
             f"error: the card in {folder} holds figures of {earlier:,} pictures; those of "
@@ -57,33 +57,27 @@ def main(argv=None) -> int:
             file=sys.stderr,
         )
         return 1
-    truth = {name: truth[name] for name in names}
-
-    found = {kind: {} for kind in detectors}
-    for name in tqdm(names, desc="accuracy", unit="img"):
-        image = dataset.read_picture(source, name)
-        for kind, detector in detectors.items():
-            faces = detector.detect(image)
-            found[kind][name] = protocol.Detections(faces.boxes, faces.scores)
-    accuracy = {}
-    for kind, detections in found.items():
-        precision = {subset: result.average_precision for subset, result in protocol.evaluate(detections, truth).items()}
-        accuracy[kind] = {"average_precision": precision, "recall_by_height": protocol.recall_by_height(detections, truth)}
-
-    progress = tqdm(names, desc="rotation", unit="img")
-    turned = rotation.recall(by_default, ((dataset.read_picture(source, n), truth[n]) for n in progress), ROTATION_SCORE)
-
-    images = [resize(dataset.read_picture(source, n), 240, 320) for n in names[:: max(1, len(names) // LATENCY_PICTURES)]][
-        :LATENCY_PICTURES
-    ]
+    try:
+        of_landmarks = _landmarks(args, detectors) or (card.get("measured") or {}).get("landmarks")
+        scores = scoring.score(detectors, dataset.pictures(source, truth, names), len(names), "accuracy")
+        turned = rotation.recall(by_default, dataset.pictures(source, truth, names), ROTATION_SCORE, total=len(names))
+        images = [resize(dataset.read_picture(source, name), 240, 320) for name in dataset.sample(names, LATENCY_PICTURES)]
+    except (widerface.WiderFaceError, records.RecordsError, DetectorError) as error:
+        print(f"error: {error}; the card in {folder} is as it was.", file=sys.stderr)
+        return 1
+    accuracy = {
+        kind: {"average_precision": scores.average_precision(kind), "recall_by_height": scores.recall_by_height(kind)} for kind in detectors
+    }
     timed = {kind: FaceDetector(detector.path) for kind, detector in detectors.items()}
     with tqdm(total=11, desc="latency", unit="round") as bar:
         times = benchmark.latency(timed, images, 10, bar.update)
+    fitting = report.fitting(scoring.input_of(by_default), "the input")
     card["measured"] = {
-        "protocol": f"WIDER FACE protocol on {len(truth):,} of its 3,226 val pictures, each stretched to the input, one scale, no flip; "
+        "protocol": f"WIDER FACE protocol on {len(names):,} of its 3,226 val pictures, each {fitting}, one scale, no flip; "
         f"scores from {max(protocol.LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
-        "pictures": len(truth),
+        "pictures": len(names),
         "accuracy": accuracy,
+        **({"landmarks": of_landmarks} if of_landmarks else {}),
         "rotation_score": ROTATION_SCORE,
         "recall_by_rotation": {subset: {f"{angle:g}": value for angle, value in row.items()} for subset, row in turned.items()},
         "latency_protocol": f"`FaceDetector.detect`, one thread, {len(images)} pictures of 320x240, 10 rounds in turns, on {benchmark.processor()}"
@@ -99,6 +93,21 @@ def main(argv=None) -> int:
         return 1
     print((folder / "model_card.md").read_text())
     return 0
+
+
+def _landmarks(args, detectors: dict) -> dict | None:
+    """{records, pictures, errors: {kind: Errors.as_dict()}} of the files that give landmarks; None where --records is not given."""
+    if not args.records:
+        return None
+    from facedet.evaluation import validation
+
+    pictures, count = validation.sample(validation.find(args.records), args.limit)
+    scores = scoring.score(detectors, pictures, count, "landmarks")
+    of_kinds = {kind: landmarks.errors(scores, kind, scoring.input_of(detector)) for kind, detector in detectors.items()}
+    errors = {kind: found.as_dict() for kind, found in of_kinds.items() if found}
+    if not errors:
+        raise records.RecordsError(f"There is no landmark to compare: {args.records} holds none, or the files in the folder give none")
+    return {"records": pathlib.Path(args.records).name, "pictures": count, "errors": errors}
 
 
 def _pictures_measured(card: dict) -> int:

@@ -18,6 +18,7 @@ VERIFIED = ".verified.json"  # {shard: [bytes, mtime in ns]} of those whose chec
 UNFINISHED = ".unfinished"  # where a new set is made
 FORMAT = "facedet-tfrecord-1"
 CLASS_NAME, CLASS_ID = "face", 1
+NUM_LANDMARKS = 5  # of a face
 
 
 class Keys:
@@ -105,7 +106,7 @@ def to_example(name: str, encoded: bytes, height: int, width: int, faces: Labels
 
 
 def read_examples(paths: list[str]) -> Iterator[tuple[str, bytes, Labels]]:
-    """(name, JPEG bytes, labels) of every example, file by file. Attributes and landmarks are left out.
+    """(name, JPEG bytes, labels) of every example, file by file. Attributes are left out.
 
     Raises RecordsError with file and byte where a shard is damaged, or holds something other than the converter writes.
     """
@@ -141,9 +142,13 @@ def _parse(serialized: bytes) -> tuple[str, bytes, Labels]:
     subsets = np.asarray(feature[Keys.EVAL_SUBSETS].int64_list.value, np.int64) if Keys.EVAL_SUBSETS in feature else None
     weights = np.asarray(feature[Keys.WEIGHT].float_list.value, np.float32)
     corners = np.asarray(sides, np.float32).T.reshape(-1, 4)
+    points = [np.asarray(feature[key].float_list.value, np.float32) for key in (Keys.KEYPOINT_X, Keys.KEYPOINT_Y) if key in feature]
     if len(weights) != len(corners) or (subsets is not None and len(subsets) != len(annotated)):
         raise ValueError("its lists differ in length")
-    labels = Labels(corners, weights, np.zeros((len(weights), 0)), None, annotated, subsets)
+    if points and [len(axis) for axis in points] != [NUM_LANDMARKS * len(corners)] * 2:
+        raise ValueError(f"its landmarks are not {NUM_LANDMARKS} a face")
+    landmarks = np.stack(points, -1).reshape(-1, NUM_LANDMARKS, 2) if points else None
+    labels = Labels(corners, weights, np.zeros((len(weights), 0)), landmarks, annotated, subsets)
     return feature[Keys.SOURCE_ID].bytes_list.value[0].decode(), feature[Keys.ENCODED].bytes_list.value[0], labels
 
 

@@ -2,12 +2,14 @@
 
 import io
 import pathlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
 
 from facedet.data import widerface
 from facedet.evaluation.protocol import Detections, GroundTruth
+from facedet.evaluation.scoring import Picture
 from facedet.runtime import boxes
 
 
@@ -24,6 +26,17 @@ def load(data_dir: str, eval_gt_dir: str | None = None) -> tuple[widerface.Wider
     if not truth:
         raise widerface.WiderFaceError(f"{source.images_source} holds none of the {len(subsets):,} val pictures.")
     return source, truth
+
+
+def pictures(source: widerface.WiderFace, truth: dict[str, GroundTruth], names: Iterable[str]) -> Iterator[Picture]:
+    """The pictures of those names with their truth, both of load(). Raises WiderFaceError as read_picture()."""
+    for name in names:
+        yield Picture(name, read_picture(source, name), truth[name])
+
+
+def sample(names: list[str], limit: int) -> list[str]:
+    """An even sample of at most `limit` of them; all where that is 0."""
+    return names[:: max(1, len(names) // limit)][:limit] if limit else names
 
 
 def read_picture(source: widerface.WiderFace, name: str) -> np.ndarray:

@@ -19,18 +19,24 @@ LEAST_SCORE = 0.02  # of detections that are scored
 
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
-    """boxes_xywh_px float [M, 4] as annotated; member bool [M, 3]: which face counts in which of SUBSETS."""
+    """The faces of a picture.
+
+    boxes_xywh_px: float [M, 4] as annotated.  member: bool [M, 3], which face counts in which of SUBSETS.
+    landmarks_xy_px: float [M, 5, 2], NaN where a face has none; or None.
+    """
 
     boxes_xywh_px: np.ndarray
     member: np.ndarray
+    landmarks_xy_px: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """boxes_xyxy_px float [N, 4]; scores float [N]. In any order."""
+    """boxes_xyxy_px: float [N, 4].  scores: float [N].  landmarks_xy_px: float [N, 5, 2] or None. In any order."""
 
     boxes_xyxy_px: np.ndarray
     scores: np.ndarray
+    landmarks_xy_px: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,7 @@ def evaluate(detections: dict[str, Detections], ground_truth: dict[str, GroundTr
         if detected is None or not len(detected.scores) or not len(truth.boxes_xywh_px):
             continue
         order = np.argsort(-detected.scores, kind="stable")
-        stretched = (detected.scores[order].astype(np.float64) - least) / max(greatest - least, 1e-300)
+        stretched = (detected.scores[order].astype(np.float64) - least) / max(float(greatest - least), 1e-300)
         reached = np.searchsorted(-stretched, -thresholds, side="right")  # so many detections pass each threshold
         overlap = _overlaps(detected.boxes_xyxy_px[order].astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
         face, hit = overlap.argmax(1), overlap.max(1) >= IOU_THRESHOLD
@@ -109,6 +115,21 @@ def covered(detections: Detections, truth: GroundTruth) -> np.ndarray:
         return np.zeros(len(truth.boxes_xywh_px), bool)
     overlaps = _overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
     return (overlaps >= IOU_THRESHOLD).any(0)
+
+
+def matches(detections: Detections, truth: GroundTruth) -> np.ndarray:
+    """int [M]: the detection that finds each face, -1 where none does.
+
+    As in evaluate(): best score first, each detection on the face that it overlaps most, from IoU 0.5 on; a face is found once.
+    """
+    found = np.full(len(truth.boxes_xywh_px), -1)
+    if not len(detections.scores) or not len(found):
+        return found
+    overlap = _overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
+    order = np.argsort(-detections.scores, kind="stable")
+    order = order[overlap.max(1)[order] >= IOU_THRESHOLD]
+    found[overlap.argmax(1)[order][::-1]] = order[::-1]  # the best is written last
+    return found
 
 
 def _overlaps(boxes_xyxy: np.ndarray, faces_xywh: np.ndarray) -> np.ndarray:

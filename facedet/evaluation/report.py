@@ -5,25 +5,56 @@ import pathlib
 from tabulate import tabulate
 
 from facedet.evaluation.protocol import Result
+from facedet.evaluation.scoring import ALL_FACES
+from facedet.runtime.input_spec import InputSpec
+
+PADDED = {"centre": "on both sides", "end": "on the right or below"}  # by InputSpec.pad_place
 
 
-def tables(name: str, results: dict[str, Result], by_height: list[dict]) -> str:
-    """Average precision by subset and recall by face height, as text."""
-    ap = [[subset.capitalize(), f"{r.average_precision:.4f}", r.faces] for subset, r in results.items()]
+def tables(name: str, results: dict[str, Result], by_height: list[dict], landmarks: dict | None = None) -> str:
+    """Average precision by subset, recall by face height, and landmarks (Errors.as_dict()) where there are some, as text."""
+    ap = [[subset_name(subset), f"{r.average_precision:.4f}", r.faces] for subset, r in results.items()]
     heights = [[height_range(row), row["faces"], f"{row['found'] / row['faces']:.3f}" if row["faces"] else "-"] for row in by_height]
-    return "\n".join(
-        [
-            name,
-            tabulate(ap, ["subset", "AP", "faces"], "github", disable_numparse=True),
-            "",
-            tabulate(heights, ["face height, px of the picture", "faces", "recall"], "github", disable_numparse=True),
-        ]
-    )
+    parts = [
+        name,
+        tabulate(ap, ["subset", "AP", "faces"], "github", disable_numparse=True),
+        "",
+        tabulate(heights, ["face height, px of the picture", "faces", "recall"], "github", disable_numparse=True),
+    ]
+    if landmarks:
+        parts += ["", landmark_table(landmarks, "by_height", "px of the picture")]
+    if landmarks and "by_height_at_input" in landmarks:
+        parts += ["", landmark_table(landmarks, "by_height_at_input", "px of the input")]
+    return "\n".join(parts)
+
+
+def landmark_table(landmarks: dict, heights: str, unit: str) -> str:
+    """Errors.as_dict() as a table of the rows under its key `heights` that have faces, and of all faces."""
+    rows = [row for row in landmarks[heights] if row["faces"]]
+    named = [(height_range(row), row) for row in rows]
+    if heights == "by_height_at_input":
+        named.append((height_range(landmarks["from_32_at_input"]), landmarks["from_32_at_input"]))
+    named.append(("all", landmarks["all"]))
+    keys = [key for key in landmarks["all"] if key == "nme" or key.startswith("under")]
+    lines = [[title, row["faces"], row["found"], *("-" if row[key] is None else f"{row[key]:.3f}" for key in keys)] for title, row in named]
+    shown = [f"face height, {unit}", "with points", "found", *(key.upper() if key == "nme" else key.replace("_", " ") for key in keys)]
+    return tabulate(lines, shown, "github", disable_numparse=True)
 
 
 def height_range(row: dict) -> str:
     """The heights of a row of protocol.recall_by_height, for people."""
     return f"{row['from']:g} and more" if row["to"] is None else f"{row['from']:g} - {row['to']:g}"
+
+
+def subset_name(subset: str) -> str:
+    """A subset of Scores.results(), for people."""
+    return "All faces" if subset == ALL_FACES else subset.capitalize()
+
+
+def fitting(spec: InputSpec, size: str | None = None) -> str:
+    """How pictures come into the input: 'stretched to 320x240', 'fitted into 320x240, padded at the end'."""
+    size = size or f"{spec.width}x{spec.height}"
+    return f"stretched to {size}" if spec.resize == "stretch" else f"fitted into {size}, padded {PADDED[spec.pad_place]}"
 
 
 def plot_curves(results: dict[str, dict[str, Result]], path: str | pathlib.Path, title: str) -> None:

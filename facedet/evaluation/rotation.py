@@ -1,10 +1,13 @@
 """Recall on pictures turned in the plane: a phone is not always held upright, nor is a head."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from PIL import Image
 
-from facedet.evaluation import protocol
+from facedet.evaluation import protocol, scoring
 from facedet.evaluation.protocol import Detections, GroundTruth
+from facedet.evaluation.scoring import Picture
 
 DEGREES = (0, 30, 60, 90)
 
@@ -24,22 +27,32 @@ def rotate(image: np.ndarray, boxes_xywh_px: np.ndarray, degrees: float) -> tupl
     return np.asarray(turned), np.concatenate([center - half, 2 * half], 1)
 
 
-def recall(detector, pictures, score_threshold: float, degrees=DEGREES) -> dict[str, dict[float, float]]:
+def recall(
+    detector, pictures: Iterable[Picture], score_threshold: float, degrees=DEGREES, total: int | None = None
+) -> dict[str, dict[float, float]]:
     """{subset: {degrees: share of its faces that a detection of at least `score_threshold` overlaps by IoU 0.5}}.
 
-    detector: has detect(image).  pictures: iterable of (image, GroundTruth).
+    detector: has detect(image).  total: the number of pictures, for the progress.
     """
-    faces = np.zeros(len(protocol.SUBSETS))
-    found = np.zeros((len(degrees), len(protocol.SUBSETS)))
-    for image, truth in pictures:
-        faces += truth.member.sum(0)
-        for row, angle in enumerate(degrees):
-            turned, boxes = rotate(image, truth.boxes_xywh_px, angle)
-            detected = detector.detect(turned)
-            keep = detected.scores >= score_threshold
-            hit = protocol.covered(Detections(detected.boxes[keep], detected.scores[keep]), GroundTruth(boxes, truth.member))
-            found[row] += (truth.member & hit[:, None]).sum(0)
+    angles = {}  # of the turned pictures, by name
+
+    def turned():
+        for picture in pictures:
+            for angle in degrees:
+                image, boxes = rotate(picture.image, picture.truth.boxes_xywh_px, angle)
+                name = f"{picture.name} turned by {angle:g}"
+                angles[name] = angle
+                yield Picture(name, image, GroundTruth(boxes, picture.truth.member))
+
+    scores = scoring.score({"turned": detector}, turned(), total and total * len(degrees), "rotation")
+    faces = {angle: np.zeros(len(protocol.SUBSETS)) for angle in degrees}
+    found = {angle: np.zeros(len(protocol.SUBSETS)) for angle in degrees}
+    for name, truth in scores.truth.items():
+        detected = scores.detections["turned"][name]
+        keep = detected.scores >= score_threshold
+        hit = protocol.covered(Detections(detected.boxes_xyxy_px[keep], detected.scores[keep]), truth)
+        faces[angles[name]] += truth.member.sum(0)
+        found[angles[name]] += (truth.member & hit[:, None]).sum(0)
     return {
-        subset: {angle: float(found[row, i] / max(faces[i], 1)) for row, angle in enumerate(degrees)}
-        for i, subset in enumerate(protocol.SUBSETS)
+        subset: {angle: float(found[angle][i] / max(faces[angle][i], 1)) for angle in degrees} for i, subset in enumerate(protocol.SUBSETS)
     }

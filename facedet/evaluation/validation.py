@@ -1,78 +1,116 @@
-"""A detector scored on the pictures of records: WIDER FACE's protocol and the OD API's COCO metrics."""
+"""A detector scored on the pictures of records: WIDER FACE's protocol, the OD API's COCO metrics, landmarks."""
 
+import glob
 import io
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from facedet.data import records
 from facedet.data.widerface import SUBSETS
-from facedet.evaluation import protocol
+from facedet.evaluation import landmarks, protocol, scoring
+from facedet.evaluation.scoring import Picture, Scores
 from facedet.od_api import coco_metrics
 from facedet.runtime import boxes, drawing
 
-PROTOCOL = "WIDER FACE's own, IoU 0.5, single scale, pictures stretched to the input"
+PROTOCOL = "WIDER FACE's own, IoU 0.5, single scale, no flip"
+SURE = 0.5  # least score of what contact_sheet() draws
 
 
-def validate(detector, paths: list[str], sample_1_of_n: int = 1, batch_size: int = 16, keep_pictures: int = 8):
-    """detector: a CheckpointDetector whose score_threshold is low.  paths: record files.
+def pictures(paths: list[str], one_of: int = 1) -> Iterator[Picture]:
+    """Every one_of-th picture of record files, the first included. RecordsError names the one that cannot be decoded."""
+    for name, encoded, labels in itertools.islice(records.read_examples(paths), 0, None, one_of):
+        try:
+            image = decode(encoded)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for damaged files
+            raise records.RecordsError(f"{name} cannot be decoded for the evaluation ({error}). Convert the data set again.") from error
+        yield Picture(name, image, ground_truth(labels, *image.shape[:2]), labels)
 
-    RecordsError names the picture that cannot be decoded. Returns (metrics {name: value}, pictures [(RGB, found Faces, labels)]). Where the records know no Easy/Medium/Hard,
-    all faces that are not ignored form one set, 'WiderFace/all'.
+
+def sample(paths: list[str], limit: int) -> tuple[Iterator[Picture], int]:
+    """An even sample of at most `limit` pictures of a split's record files, all where that is 0, and their number.
+
+    RecordsError where a file is damaged or missing.
     """
-    examples = itertools.islice(records.read_examples(paths), 0, None, sample_1_of_n)
-    coco, found, truth, pictures = coco_metrics.CocoMetrics(), {}, {}, []
-    known = False
-    progress = tqdm(desc="evaluate", unit="img", leave=False)
-    while batch := list(itertools.islice(examples, batch_size)):
-        images = [_decode_named(name, encoded) for name, encoded, _ in batch]
-        for (name, _, labels), image, faces in zip(batch, images, detector.detect_batch(images), strict=True):
-            height, width = image.shape[:2]
-            found[name] = protocol.Detections(faces.boxes, faces.scores)
-            truth[name] = ground_truth(labels, height, width)
-            known |= labels.eval_subsets is not None
-            scale = np.asarray((height, width, height, width), np.float32)
-            coco.add(name, labels.boxes_yxyx_norm * scale, labels.weights == 0, faces.boxes[:, [1, 0, 3, 2]], faces.scores)
-            if len(pictures) < keep_pictures:
-                pictures.append((image, faces, labels))
-        progress.update(len(batch))
-    progress.close()
-    results = protocol.evaluate(found, truth)
-    subsets = SUBSETS if known else SUBSETS[-1:]
-    metrics = {f"WiderFace/{subset if known else 'all'}": results[subset].average_precision for subset in subsets}
-    return {**metrics, **coco.result()}, pictures
+    total = sum(shard["examples"] for shard in records.check_shards(paths)["shards"])
+    one_of = max(1, total // limit) if limit else 1
+    count = -(-total // one_of)
+    return itertools.islice(pictures(paths, one_of), limit or None), min(limit, count) if limit else count
 
 
-def contact_sheet(pictures) -> np.ndarray:
+def find(pattern: str) -> list[str]:
+    """The record files that a pattern names. RecordsError where there are none."""
+    if not (paths := sorted(glob.glob(pattern))):
+        raise records.RecordsError(f"No file matches {pattern}: name the record files of one split.")
+    return paths
+
+
+def validate(detector, paths: list[str], sample_1_of_n: int = 1, keep_pictures: int = 8):
+    """detector: its score_threshold is low.  paths: record files.
+
+    Returns (metrics {name: value}, pictures [(Picture, Detections)]). Where the records know no Easy/Medium/Hard, all faces that
+    are not ignored form one set, 'WiderFace/all'. 'Landmarks/...' is there where records and detector have points. RecordsError
+    names a picture that cannot be decoded.
+    """
+    name = "detector"
+    scores = scoring.score({name: detector}, pictures(paths, sample_1_of_n), keep=keep_pictures)
+    metrics = {f"WiderFace/{subset}": value for subset, value in scores.average_precision(name).items()}
+    metrics |= coco(scores, name)
+    if errors := landmarks.errors(scores, name):
+        row = errors.row()
+        metrics |= {f"Landmarks/{key}": value for key, value in row.items() if key.startswith(("nme", "under")) and value is not None}
+    return metrics, [(picture, scores.detections[name][picture.name]) for picture in scores.kept]
+
+
+def coco(scores: Scores, detector: str) -> dict[str, float]:
+    """The OD API's COCO metrics of a detector on pictures of records."""
+    metrics = coco_metrics.CocoMetrics()
+    for name, labels in scores.labels.items():
+        height, width = scores.sizes[name]
+        truth = labels.boxes_yxyx_norm * np.asarray((height, width, height, width), np.float32)
+        found = scores.detections[detector][name]
+        metrics.add(name, truth, labels.weights == 0, found.boxes_xyxy_px[:, [1, 0, 3, 2]], found.scores)
+    return metrics.result()
+
+
+def contact_sheet(shown: list[tuple[Picture, protocol.Detections]]) -> np.ndarray:
     """What validate() returns as pictures, with their faces and what was found, as one RGB uint8 [H, W, 3]."""
     drawn = []
-    for image, faces, labels in pictures:
-        truth = boxes.yxyx_norm_to_xyxy_px(labels.boxes_yxyx_norm, *image.shape[:2])
-        real = labels.weights > 0
-        sheet = drawing.draw_boxes(image, truth[~real], drawing.IGNORED)
-        sheet = drawing.draw_boxes(sheet, truth[real], drawing.TRUTH)
-        keep = faces.scores >= 0.5
-        drawn.append(drawing.draw_boxes(sheet, faces.boxes[keep], scores=faces.scores[keep]))
+    for picture, found in shown:
+        labels, sheet = picture.labels, picture.image
+        truth = boxes.yxyx_norm_to_xyxy_px(labels.boxes_yxyx_norm, *sheet.shape[:2])
+        sheet = drawing.draw_boxes(sheet, truth[labels.weights == 0], drawing.IGNORED)
+        sheet = drawing.draw_boxes(sheet, truth[labels.weights > 0], drawing.TRUTH)
+        keep = found.scores >= SURE
+        points = None if found.landmarks_xy_px is None else found.landmarks_xy_px[keep]
+        drawn.append(drawing.draw_boxes(sheet, found.boxes_xyxy_px[keep], scores=found.scores[keep], landmarks=points))
     return drawing.contact_sheet(drawn)
 
 
 def ground_truth(labels: records.Labels, height: int, width: int) -> protocol.GroundTruth:
     """What the protocol scores against: the official lists where the records hold them, else the faces not ignored."""
-    if labels.eval_subsets is not None:
-        member = (labels.eval_subsets[:, None] >> np.arange(len(SUBSETS)) & 1).astype(bool)
-        return protocol.GroundTruth(labels.eval_boxes_xywh_px, member)
     corners = boxes.yxyx_norm_to_xyxy_px(labels.boxes_yxyx_norm, height, width)
-    member = np.repeat((labels.weights > 0)[:, None], len(SUBSETS), 1)
-    return protocol.GroundTruth(boxes.xyxy_to_xywh(corners), member)
+    points = labels.landmarks_xy_norm
+    if points is not None:
+        points = points * np.asarray((width, height), np.float32)
+    if labels.eval_subsets is None:
+        member = np.repeat((labels.weights > 0)[:, None], len(SUBSETS), 1)
+        return protocol.GroundTruth(boxes.xyxy_to_xywh(corners), member, points)
+    member = (labels.eval_subsets[:, None] >> np.arange(len(SUBSETS)) & 1).astype(bool)
+    official = labels.eval_boxes_xywh_px
+    return protocol.GroundTruth(official, member, points if points is None else _points_of(official, corners, points))
 
 
-def _decode_named(name: str, encoded: bytes) -> np.ndarray:
-    try:
-        return decode(encoded)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for damaged files
-        raise records.RecordsError(f"{name} cannot be decoded for the evaluation ({error}). Convert the data set again.") from error
+def _points_of(official_xywh: np.ndarray, written_xyxy: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """[M, 5, 2]: the points of each official face, by the face of the record that is the same."""
+    found = np.full((len(official_xywh), *points.shape[1:]), np.nan, np.float32)
+    overlap = boxes.iou(boxes.xywh_to_xyxy(official_xywh), written_xyxy)
+    if overlap.size:
+        same = overlap.max(1) >= protocol.IOU_THRESHOLD
+        found[same] = points[overlap.argmax(1)[same]]
+    return found
 
 
 def decode(encoded: bytes) -> np.ndarray:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from facedet.data.widerface import SUBSETS
 from facedet.evaluation.report import height_range
-from facedet.runtime.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS
+from facedet.runtime.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS, PRECISIONS
 
 JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
 HARDWARE = {
@@ -20,15 +20,20 @@ HARDWARE = {
     "float16_raw": "GPU (it refuses the NMS operator)",
     "float32": "CPU; the reference",
     "float32_raw": "GPU in full precision; conversion to other formats",
+    **{f"{precision}_boxes": "MediaPipe's ObjectDetector: boxes without landmarks" for precision in PRECISIONS},
 }
 OUTPUTS = {
     "detection_boxes": ("[1, {detections}, 4]", "ymin, xmin, ymax, xmax in fractions of the picture, best first"),
     "detection_classes": ("[1, {detections}]", "always 0, face"),
     "detection_scores": ("[1, {detections}]", "0..1, falling"),
+    "detection_landmarks": ("[1, {detections}, 10]", "y, x of eye, eye, nose, mouth corner, mouth corner, the left of the picture first"),
     "num_detections": ("[1]", "how many rows hold a detection; the rest is not initialized"),
     "raw_boxes": ("[1, {anchors}, 4]", "ycenter, xcenter, height, width in fractions of the picture; decoded, not suppressed"),
     "raw_scores": ("[1, {anchors}, 1]", "0..1"),
+    "raw_landmarks": ("[1, {anchors}, 10]", "as detection_landmarks, one row a box"),
 }
+OUTPUTS_WITH_LANDMARKS = ("detection_boxes", "detection_scores", "detection_landmarks", "num_detections")
+PLACES = {"centre": "in its middle", "end": "at its upper left"}  # by InputSpec.pad_place
 LICENCE = (
     "The weights were learned from WIDER FACE, whose pictures are for non-commercial research only, starting from ImageNet "
     "weights; take them for research. The code that made them is under its own licence."
@@ -39,10 +44,16 @@ class CardError(Exception):
     """A model card that cannot be read; the message names it and the way out."""
 
 
-def file_entry(path: pathlib.Path, precision: str, with_nms: bool) -> dict:
+def file_entry(path: pathlib.Path, precision: str, with_nms: bool, landmarks: bool = False, boxes_only: bool = False) -> dict:
+    """What the card says of a file.
+
+    landmarks: whether the detector has some.  boxes_only: it has, but this file, with its own NMS, gives none; its kind ends with '_boxes'.
+    """
     data = path.read_bytes()
-    kind = precision if with_nms else precision + "_raw"
+    kind = precision + ("_boxes" if boxes_only else "" if with_nms else "_raw")
     names = OUTPUTS_WITH_NMS if with_nms else OUTPUTS_RAW
+    if landmarks and not boxes_only:
+        names = OUTPUTS_WITH_LANDMARKS if with_nms else (*OUTPUTS_RAW, "raw_landmarks")
     entry = {"file": path.name, "kind": kind, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {**entry, "input": "uint8" if precision == "int8" else "float32", "outputs": list(names), "hardware": HARDWARE[kind]}
 
@@ -78,6 +89,7 @@ def markdown(card: dict) -> str:
     sizes = {"detections": card["max_detections"], "anchors": card["anchors"]["count"]}
     files = [[f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]] for f in card["files"]]
     parity = card["parity"]
+    landmarks = any("median_landmarks" in row for row in parity["rows"])
     subsets = SUBSETS if parity["official_subsets"] else SUBSETS[-1:]
     heading = [s.capitalize() if parity["official_subsets"] else "all faces" for s in subsets]
     rows = [
@@ -86,11 +98,19 @@ def markdown(card: dict) -> str:
             *(f"{r[s]:.4f}" for s in subsets),
             f"{r['median_iou']:.4f}",
             f"{r['median_score']:.4f}",
+            *([_or_dash(r.get("median_landmarks"), 4)] if landmarks else []),
             f"{r['matched']} / {r['unmatched']}",
         ]
         for r in parity["rows"]
     ]
-    outputs = [[name, shape.format(**sizes), meaning] for name, (shape, meaning) in OUTPUTS.items()]
+    columns = ["median IoU", "median score difference", *(["median landmark distance"] if landmarks else []), "matched / not"]
+    given = {name for file in card["files"] for name in file["outputs"]}
+    frame = "the padded input" if card["input"].get("padding") else "the picture"
+    outputs = [
+        [name, shape.format(**sizes), meaning.replace("the picture", frame, 1) if "fractions" in meaning else meaning]
+        for name, (shape, meaning) in OUTPUTS.items()
+        if name in given
+    ]
     anchors = [[a["stride"], a["count"], ", ".join(f"{w} x {h}" for w, h in a["sizes_px"])] for a in card["anchors"]["levels"]]
     return "\n".join(
         [
@@ -102,18 +122,19 @@ def markdown(card: dict) -> str:
             *_training(card["training"]),
             tabulate(files, ["file", "for", "bytes", "input", "SHA-256"], "github", intfmt=","),
             "",
-            f"Input `image` [1, {height}, {width}, 3]: RGB 0..255, the picture stretched to it; normalization is in the graph.",
+            f"Input `image` [1, {height}, {width}, 3]: RGB 0..255, the picture {_fitted(card['input'])}; normalization is in the graph.",
             "Outputs, in this order, float32:",
             "",
             tabulate(outputs, ["output", "shape", "meaning"], "github"),
             "",
+            *_forms(card["files"]),
             *_measured(card.get("measured")),
             "## Parity",
             "",
             f"Checkpoint and files on the same {parity['pictures']} pictures of `{parity['records']}`; {parity['protocol']}. "
             f"Float files are compared with the checkpoint in float, int8 ones with it as it was trained. Matched: its boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
             "",
-            tabulate(rows, ["", *heading, "median IoU", "median score difference", "matched / not"], "github", disable_numparse=True),
+            tabulate(rows, ["", *heading, *columns], "github", disable_numparse=True),
             "",
             "## Anchors",
             "",
@@ -132,6 +153,40 @@ def markdown(card: dict) -> str:
             "",
         ]
     )
+
+
+def _fitted(said: dict) -> str:
+    """How a picture comes into the input. said: the card's input."""
+    if not (padding := said.get("padding")):
+        return "stretched to it"
+    return f"fitted into it with its aspect kept, {PLACES[padding['place']]}, the rest filled with {padding['fill']}"
+
+
+def _forms(files: list[dict]) -> list[str]:
+    """Which file gives what, of a detector with landmarks: the files of one without all give the same."""
+    if not any("landmarks" in name for file in files for name in file["outputs"]):
+        return []
+    by_outputs = {}
+    for file in files:
+        by_outputs.setdefault(tuple(file["outputs"]), []).append(f"`{file['file']}`")
+    rows = [
+        [", ".join(names), ", ".join(outputs), _yes(outputs[0] == OUTPUTS_WITH_NMS[0]), _yes("landmarks" in " ".join(outputs))]
+        for outputs, names in by_outputs.items()
+    ]
+    return [
+        "Which file gives what; `num_detections` is int32 beside landmarks:",
+        "",
+        tabulate(rows, ["files", "outputs, in this order", "suppressed", "landmarks"], "github"),
+        "",
+    ]
+
+
+def _yes(said: bool) -> str:
+    return "yes" if said else "no"
+
+
+def _or_dash(value: float | None, places: int) -> str:
+    return "-" if value is None else f"{value:.{places}f}"
 
 
 def _training(told: dict | None) -> list[str]:
@@ -188,6 +243,7 @@ def _measured(measured: dict | None) -> list[str]:
         "",
         tabulate(heights, ["height, px", "faces", *kinds], "github", disable_numparse=True),
         "",
+        *_landmarks(measured.get("landmarks")),
         f"Recall of the int8 file on the same pictures turned by so many degrees, at score {measured['rotation_score']} and more:",
         "",
         tabulate(rotation, ["faces", *degrees], "github", disable_numparse=True),
@@ -197,5 +253,40 @@ def _measured(measured: dict | None) -> list[str]:
         measured["latency_protocol"],
         "",
         tabulate(times, ["file", "p50 ms", "p95 ms", "CPU ms p50"], "github", disable_numparse=True),
+        "",
+    ]
+
+
+def _landmarks(measured: dict | None) -> list[str]:
+    """The error of the landmarks, by landmarks.Errors.as_dict() of each kind."""
+    if not measured:
+        return []
+    errors = measured["errors"]
+    keys = [key for key in next(iter(errors.values()))["all"] if key not in ("from", "to", "faces", "found")]
+    overall = [
+        [
+            kind,
+            e["all"]["faces"],
+            e["all"]["found"],
+            *(_or_dash(e["all"][key], 3) for key in keys),
+            _or_dash(e["from_32_at_input"]["nme"], 3),
+        ]
+        for kind, e in errors.items()
+    ]
+    heights = [
+        [height_range(rows[0]), rows[0]["faces"], *(_or_dash(row["nme"], 3) for row in rows)]
+        for rows in zip(*(e["by_height_at_input"] for e in errors.values()), strict=True)
+        if rows[0]["faces"]
+    ]
+    shown = [key.upper() if key == "nme" else key.replace("_", " ") for key in keys]
+    return [
+        f"Landmarks on {measured['pictures']:,} pictures of `{measured['records']}`: mean distance of the five points over the square root of "
+        "the annotated box's area (NME) and the shares of faces with less, of faces with points that are found:",
+        "",
+        tabulate(overall, ["file", "with points", "found", *shown, "NME from 32 px at the input"], "github", disable_numparse=True),
+        "",
+        "NME by face height at the input:",
+        "",
+        tabulate(heights, ["height, px", "with points", *errors], "github", disable_numparse=True),
         "",
     ]

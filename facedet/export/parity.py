@@ -3,28 +3,34 @@
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
 from facedet.data.widerface import SUBSETS
-from facedet.evaluation import protocol
+from facedet.evaluation import landmarks, protocol
+from facedet.evaluation.protocol import Detections
+from facedet.evaluation.scoring import Scores
 from facedet.runtime import boxes
 
 MATCHED_SCORE = 0.3  # of checkpoint detections whose counterparts are looked for
+BOXES_ONLY = "_boxes"  # ends the kind of a landmark detector's file that gives none
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may lose against its checkpoint before the export fails."""
+    """What a file may lose against its checkpoint before the export fails.
+
+    median_landmarks: of the mean distance of a face's five points over the square root of its box's area.
+    """
 
     average_precision: float
     median_iou: float
     median_score: float
+    median_landmarks: float
 
 
 LIMITS = {
-    "float32": Limits(0.002, 0.995, 0.002),
-    "float16": Limits(0.005, 0.98, 0.01),
-    "int8": Limits(0.02, 0.90, 0.05),
+    "float32": Limits(0.002, 0.995, 0.002, 0.001),
+    "float16": Limits(0.005, 0.98, 0.01, 0.005),
+    "int8": Limits(0.02, 0.90, 0.05, 0.03),
 }
 
 
@@ -32,54 +38,62 @@ class ParityError(RuntimeError):
     """A file that does not compute what its checkpoint does; the message lists each figure past its limit."""
 
 
-def compare(detectors: dict, references: dict[str, str], pictures: list, ground_truth: dict) -> list[dict]:
-    """detectors: {name: detector}, all with a score threshold of protocol.LEAST_SCORE.  pictures: [(name, RGB)].
+def compare(scores: Scores, references: dict[str, str]) -> list[dict]:
+    """scores: of detectors that all have a score threshold of protocol.LEAST_SCORE.
 
     references: {name: name of the detector that it should equal}; the checkpoint in float for float files, as it was trained for
-    int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, faces by subset, median_iou and median_score of matched
-    boxes, matched, unmatched}.
+    int8 ones. Returns a row a detector: {name, reference, AP by subset, what it lost of it, faces by subset, median_iou, median_score,
+    greatest_score of matched boxes, matched, unmatched}, and median_landmarks where the reference gives some: None if it gives none.
     """
-    found: dict[str, dict] = {name: {} for name in detectors}
-    for picture, image in tqdm(pictures, desc="parity", unit="img"):
-        for name, detector in detectors.items():
-            found[name][picture] = detector.detect(image)
+    results = {name: protocol.evaluate(found, scores.truth) for name, found in scores.detections.items()}
+    precision_of = {name: {subset: result[subset].average_precision for subset in SUBSETS} for name, result in results.items()}
     rows = []
-    precision_of = {}
-    for name, faces in found.items():
-        detections = {picture: protocol.Detections(f.boxes, f.scores) for picture, f in faces.items()}
-        results = protocol.evaluate(detections, ground_truth)
-        precision_of[name] = {subset: results[subset].average_precision for subset in SUBSETS}
-        counts = {subset: results[subset].faces for subset in SUBSETS}
-        overlaps, differences, unmatched = [], [], 0
-        for picture, expected in found[references.get(name, name)].items():
-            strong = expected.scores >= MATCHED_SCORE
-            if not strong.any():
-                continue
-            if not len(faces[picture]):
-                unmatched += int(strong.sum())
-                continue
-            overlap = boxes.iou(expected.boxes[strong], faces[picture].boxes)
-            best = overlap.argmax(1)
-            matched = overlap.max(1) >= 0.5
-            unmatched += int((~matched).sum())
-            overlaps += overlap.max(1)[matched].tolist()
-            differences += np.abs(faces[picture].scores[best] - expected.scores[strong])[matched].tolist()
-        rows.append(
-            {
-                "name": name,
-                "reference": references.get(name, name),
-                **precision_of[name],
-                "median_iou": float(np.median(overlaps)) if overlaps else float("nan"),
-                "median_score": float(np.median(differences)) if differences else float("nan"),
-                "greatest_score": float(max(differences, default=float("nan"))),
-                "matched": len(overlaps),
-                "unmatched": unmatched,
-            }
-        )
-    for row in rows:
-        row["lost"] = {subset: precision_of[row["reference"]][subset] - row[subset] for subset in SUBSETS}
-        row["faces"] = counts
+    for name, found in scores.detections.items():
+        reference = references.get(name, name)
+        told = {"name": name, "reference": reference, **precision_of[name], **_matched(scores.detections[reference], found)}
+        told["lost"] = {subset: precision_of[reference][subset] - precision_of[name][subset] for subset in SUBSETS}
+        told["faces"] = {subset: results[name][subset].faces for subset in SUBSETS}
+        rows.append(told)
     return rows
+
+
+def _matched(expected: dict[str, Detections], found: dict[str, Detections]) -> dict:
+    """Of the expected boxes from MATCHED_SCORE on, each with the found one that overlaps it most, from IoU 0.5 on."""
+    overlaps, differences, distances, unmatched = [], [], [], 0
+    for picture, wanted in expected.items():
+        file, strong = found[picture], np.flatnonzero(wanted.scores >= MATCHED_SCORE)
+        if not len(strong) or not len(file.scores):
+            unmatched += len(strong)
+            continue
+        overlap = boxes.iou(wanted.boxes_xyxy_px[strong], file.boxes_xyxy_px)
+        matched = overlap.max(1) >= 0.5
+        unmatched += int((~matched).sum())
+        strong, best = strong[matched], overlap.argmax(1)[matched]
+        overlaps += overlap.max(1)[matched].tolist()
+        differences += np.abs(file.scores[best] - wanted.scores[strong]).tolist()
+        if wanted.landmarks_xy_px is not None and file.landmarks_xy_px is not None:
+            areas = np.maximum(boxes.area(wanted.boxes_xyxy_px[strong]), 1)
+            distances += landmarks.distances(file.landmarks_xy_px[best], wanted.landmarks_xy_px[strong], areas).tolist()
+    told = {
+        "median_iou": float(np.median(overlaps)) if overlaps else float("nan"),
+        "median_score": float(np.median(differences)) if differences else float("nan"),
+        "greatest_score": float(max(differences, default=float("nan"))),
+        "matched": len(overlaps),
+        "unmatched": unmatched,
+    }
+    if any(wanted.landmarks_xy_px is not None for wanted in expected.values()):
+        told["median_landmarks"] = float(np.median(distances)) if distances else None
+    return told
+
+
+def limits_in_words(rows: list[dict]) -> str:
+    """LIMITS, for the card; those of landmarks where a row has some."""
+    words = []
+    for precision, limit in LIMITS.items():
+        words.append(f"{precision}: AP -{limit.average_precision} and one face, IoU {limit.median_iou}, score {limit.median_score}")
+        if any("median_landmarks" in row for row in rows):
+            words[-1] += f", landmarks {limit.median_landmarks}"
+    return ", ".join(words) + "."
 
 
 def check(rows: list[dict], precisions: dict[str, str]) -> None:
@@ -106,7 +120,18 @@ def check(rows: list[dict], precisions: dict[str, str]) -> None:
             faults.append(f"{row['name']}: median IoU of matched boxes {row['median_iou']:.4f} (limit {limits.median_iou})")
         if expected and not row["median_score"] <= limits.median_score:
             faults.append(f"{row['name']}: median score difference {row['median_score']:.4f} (limit {limits.median_score})")
+        if row["matched"] and "median_landmarks" in row and not row["name"].endswith(BOXES_ONLY):
+            faults += _landmark_faults(row, limits)
         if row["unmatched"] > 0.05 * max(expected, 20):
             faults.append(f"{row['name']}: {row['unmatched']} of {expected} boxes have no counterpart (limit 5%)")
     if faults:
         raise ParityError("These files do not compute what the checkpoint does:\n  " + "\n  ".join(faults))
+
+
+def _landmark_faults(row: dict, limits: Limits) -> list[str]:
+    distance = row["median_landmarks"]
+    if distance is None:
+        return [f"{row['name']}: no landmarks, while {row['reference']} gives some"]
+    if not distance <= limits.median_landmarks:
+        return [f"{row['name']}: median landmark distance {distance:.4f} of a face's size (limit {limits.median_landmarks})"]
+    return []

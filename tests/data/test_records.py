@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import struct
 
+import numpy as np
 import pytest
 
 from facedet.data import records
@@ -129,3 +130,42 @@ def test_a_manifest_of_another_shape_is_refused_by_key(finished, text, said):
     path.write_text(text(json.loads(path.read_text())), encoding="latin-1")
     with pytest.raises(records.RecordsError, match=f"manifest.json: .*{said}(.|\\n)*create_widerface_tf_record.py"):
         records.check_shards(shards(finished))
+
+
+def labels(landmarks) -> records.Labels:
+    boxes = np.asarray([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.7, 0.6], [0, 0, 0.1, 0.1]], np.float32)
+    return records.Labels(boxes, np.asarray([1, 0, 1], np.float32), np.zeros((3, 0)), landmarks, boxes * 100, None)
+
+
+def read_one(path, *features) -> records.Labels:
+    """Of an example with these features in place of its own: (key, values)."""
+    import tensorflow as tf
+
+    serialized, *features = features
+    example = tf.train.Example.FromString(serialized)
+    for key, values in features:
+        example.features.feature[key].float_list.value[:] = values
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(example.SerializeToString())
+    ((_, _, found),) = records.read_examples([str(path)])
+    return found
+
+
+@pytest.mark.parametrize("count", [3, 0])
+def test_landmarks_come_back_as_they_were_written(tmp_path, count):
+    points = np.random.default_rng(0).random((3, 5, 2), np.float32)
+    points[1] = np.nan
+    written = labels(points)
+    if not count:
+        written = records.Labels(*(value[:0] if value is not None else None for value in vars(written).values()))
+    serialized = records.to_example("e/a.jpg", b"", 100, 100, written, ())
+    np.testing.assert_array_equal(read_one(tmp_path / "a", serialized).landmarks_xy_norm, points[:count])
+
+
+def test_records_without_landmarks_have_none_and_a_wrong_number_is_refused(tmp_path):
+    serialized = records.to_example("e/a.jpg", b"", 100, 100, labels(None), ())
+    assert read_one(tmp_path / "a", serialized).landmarks_xy_norm is None
+    keys = records.Keys
+    for wrong in ([(keys.KEYPOINT_X, [0.5] * 15)], [(keys.KEYPOINT_X, [0.5] * 9), (keys.KEYPOINT_Y, [0.5] * 9)]):
+        with pytest.raises(records.RecordsError, match="damaged at byte 0 .*its landmarks are not 5 a face"):
+            read_one(tmp_path / "a", serialized, *wrong)

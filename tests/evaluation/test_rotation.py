@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from facedet.evaluation import protocol, rotation
+from facedet.evaluation.scoring import Picture
 from facedet.runtime.detector import Faces
 
 
@@ -37,6 +38,15 @@ def test_recall_counts_the_faces_of_each_subset():
     truth = protocol.GroundTruth(
         np.asarray([[30.0, 20, 40, 40], [120, 20, 40, 40]]), np.asarray([[True, True, True], [False, False, True]])
     )
-    found = rotation.recall(FindsUpright(), [(image, truth)] * 2, 0.5, (0, 90))
+    upright = Picture("e/a.jpg", image, truth)
+    found = rotation.recall(FindsUpright(), [upright], 0.5, (0, 90))
     assert found == {"easy": {0: 1.0, 90: 0.0}, "medium": {0: 1.0, 90: 0.0}, "hard": {0: 0.5, 90: 0.0}}
-    assert rotation.recall(FindsUpright(), [(image, truth)], 0.95, (0,))["easy"] == {0: 0.0}
+    assert rotation.recall(FindsUpright(), [upright], 0.95, (0,))["easy"] == {0: 0.0}
+    lying = Picture("e/b.jpg", *rotation_of(upright))
+    found = rotation.recall(FindsUpright(), [upright, lying], 0.5, (0, 90))
+    assert found["easy"] == {0: 0.5, 90: 0.5} and found["hard"] == {0: 0.25, 90: 0.25}
+
+
+def rotation_of(picture: Picture):
+    image, boxes = rotation.rotate(picture.image, picture.truth.boxes_xywh_px, 90)
+    return image, protocol.GroundTruth(boxes, picture.truth.member)

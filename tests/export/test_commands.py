@@ -5,13 +5,16 @@ import json
 import pathlib
 import shutil
 import sys
+import types
 
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED, run
 
 from facedet.evaluation import protocol
-from facedet.export import card
+from facedet.export import card, parity
+from facedet.runtime.detector import Faces
+from facedet.runtime.input_spec import InputSpec
 
 
 def load(name: str):
@@ -85,6 +88,106 @@ def test_evaluate_states_the_scores_that_were_counted(export, some_pictures, cap
     assert load("evaluate").main(["--data_dir", "x", "--tflite", str(int8), "--output_dir", str(out), *asked]) == 0
     assert f"scores from {stated};" in capsys.readouterr().out
     assert f"scores from {stated};" in json.loads((out / "results.json").read_text())["protocol"]
+
+
+class Annotated:
+    """In place of a file: finds the faces of the training records as annotated, with their points unless it is one of boxes only."""
+
+    details = types.MappingProxyType({"score_threshold": 0.02})
+    input = InputSpec(96, 128)
+
+    def __init__(self, path, *settings):
+        from facedet.evaluation import validation
+
+        self.path, self._known = pathlib.Path(path), {}
+        for picture in validation.pictures(validation.find(Annotated.records)):
+            self._known[picture.image.tobytes()] = picture.truth
+
+    def detect(self, image) -> Faces:
+        truth = self._known.get(image.tobytes()) or protocol.GroundTruth(np.zeros((0, 4)), None, np.zeros((0, 5, 2)))
+        boxes, count = truth.boxes_xywh_px, len(truth.boxes_xywh_px)
+        points = None if self.path.stem.endswith("_boxes") else np.nan_to_num(truth.landmarks_xy_px).astype(np.float32)
+        return Faces(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1), np.full(count, 0.9, np.float32), points)
+
+
+@pytest.fixture
+def annotated(records_dir, monkeypatch) -> str:
+    """Pattern of records with landmarks."""
+    monkeypatch.setattr(Annotated, "records", f"{records_dir}/*_train.tfrecord-*", raising=False)
+    return Annotated.records
+
+
+def test_evaluate_measures_records_and_their_landmarks(annotated, tmp_path, capsys, monkeypatch):
+    command, out = load("evaluate"), tmp_path / "out"
+    monkeypatch.setattr(command, "FaceDetector", Annotated)
+    asked = ["--records", annotated, "--tflite", "x_int8.tflite", "x_int8_boxes.tflite", "--output_dir", str(out)]
+    assert command.main(asked) == 0
+    said = capsys.readouterr().out
+    assert "on all faces that are not ignored: 24 pictures of *_train.tfrecord-*, each stretched to 128x96" in said
+    assert "NME" in said and "32 and more" in said and "All faces" in said
+    told = json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
+    with_points, boxes_only = told["detectors"]["x_int8"], told["detectors"]["x_int8_boxes"]
+    assert with_points["landmarks"]["all"]["nme"] < 1e-5 and with_points["landmarks"]["all"]["found"] > 10
+    assert "landmarks" not in boxes_only and boxes_only["average_precision"]["all"] > 0.99
+    assert boxes_only["coco"]["DetectionBoxes_Precision/mAP"] > 0.99
+    assert command.main([*asked, "--json", "--limit", "6"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["detectors"]["x_int8"]["pictures"] == 6
+
+
+def test_evaluate_names_what_is_wrong_with_records(tmp_path, capsys):
+    (int8,) = SHIPPED.glob("*_int8.tflite")
+    assert load("evaluate").main(["--records", str(tmp_path / "none*"), "--tflite", str(int8)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: No file matches {tmp_path}/none*")
+
+
+def test_the_error_of_landmarks_goes_into_the_card(export, annotated, some_pictures, monkeypatch, capsys):
+    command = load("measure_export")
+    monkeypatch.setattr(sys, "argv", ["scripts/measure_export.py", "x"])
+    told = card.read(export)
+    del told["measured"]
+    card.write(told, export)
+    asked = [str(export), "--data_dir", "x", "--limit", "3"]
+    assert command.main([*asked, "--records", annotated]) == 1  # the shipped file gives none
+    assert "There is no landmark to compare" in capsys.readouterr().err and card.read(export) == told
+    monkeypatch.setattr(command, "FaceDetector", Annotated)
+    monkeypatch.setattr(command.benchmark, "latency", lambda *a: {"int8": dict.fromkeys(("wall_ms_p50", "wall_ms_p95", "cpu_ms_p50"), 1.0)})
+    assert command.main([*asked, "--records", annotated]) == 0
+    measured = card.read(export)["measured"]
+    assert measured["landmarks"]["errors"]["int8"]["all"]["nme"] < 1e-5 and measured["landmarks"]["pictures"] == 3
+    assert "NME by face height at the input" in (export / "model_card.md").read_text()
+    assert command.main(asked) == 0 and card.read(export)["measured"]["landmarks"] == measured["landmarks"]
+
+
+def landmark_card(folder: pathlib.Path) -> dict:
+    """The shipped card as that of a detector with landmarks, of padded pictures."""
+    told, files = card.read(SHIPPED), []
+    for kind in ("", "_raw", "_boxes"):
+        path = folder / f"x_int8{kind}.tflite"
+        path.write_bytes(kind.encode())
+        files.append(card.file_entry(path, "int8", kind != "_raw", landmarks=True, boxes_only=kind == "_boxes"))
+    rows = [{**row, "median_landmarks": value} for row, value in zip(told["parity"]["rows"], (0.0123, None), strict=False)]
+    parity_of = {**told["parity"], "rows": rows, "limits": parity.limits_in_words(rows)}
+    told["input"]["padding"] = {"place": "end", "fill": [127, 127, 127]}
+    return {**told, "files": files, "parity": parity_of}
+
+
+def test_the_card_of_a_landmark_detector_says_which_file_gives_what(tmp_path):
+    told = landmark_card(tmp_path)
+    assert [file["kind"] for file in told["files"]] == ["int8", "int8_raw", "int8_boxes"]
+    lines = card.markdown(told).splitlines()
+    table = {line.split("`")[1]: line for line in lines if line.startswith("| `x_")}
+    assert "detection_boxes, detection_scores, detection_landmarks, num_detections | yes" in table["x_int8.tflite"]
+    assert "raw_boxes, raw_scores, raw_landmarks" in table["x_int8_raw.tflite"] and "| no" in table["x_int8_raw.tflite"]
+    assert "detection_boxes, detection_classes, detection_scores, num_detections" in table["x_int8_boxes.tflite"]
+    assert table["x_int8.tflite"].rstrip(" |").endswith("yes") and table["x_int8_boxes.tflite"].rstrip(" |").endswith("no")
+    text = "\n".join(lines)
+    assert "[1, 300, 10]" in text and "[1, 11564, 10]" in text and "MediaPipe" in text and "0.0123" in text and "landmarks 0.03" in text
+    assert "at its upper left, the rest filled with [127, 127, 127]" in text and "fractions of the padded input" in text
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in ROOT.glob("exported_models/*/model_card.json")), ids=lambda p: p.name)
+def test_cards_from_before_landmarks_read_as_they_were_written(folder):
+    assert card.markdown(card.read(folder)) == (folder / "model_card.md").read_text()
 
 
 def test_detectors_with_limits_of_their_own_are_told_apart():
