@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 
+import landmark_file
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED, run
@@ -85,3 +86,28 @@ def test_a_folder_without_pictures_is_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     said = run("scripts/detect.py", "--tflite", TFLITE, "--output_dir", tmp_path / "out", tmp_path / "empty")
     assert f"{tmp_path / 'empty'} holds no picture and no film." in said
+
+
+def test_landmarks_are_written_and_drawn(tmp_path):
+    """Of a face in cell 5, 6: y and x changed over, or another order, would show."""
+    (tmp_path / "landmarks.tflite").write_bytes(landmark_file.make())
+    Image.fromarray(landmark_file.picture([(5, 6)], 2, 2)).save(tmp_path / "red.png")
+    assert (
+        detect.main([str(tmp_path / "red.png"), "--tflite", str(tmp_path / "landmarks.tflite"), "--output_dir", str(tmp_path / "out")]) == 0
+    )
+    said = json.loads((tmp_path / "out" / "red.png.json").read_text())
+    center = np.asarray([6.5 / landmark_file.COLUMNS, 5.5 / landmark_file.ROWS])
+    points = (center + landmark_file.POINTS_YX[:, ::-1]) * (2 * landmark_file.WIDTH, 2 * landmark_file.HEIGHT)
+    (found,) = said["landmarks_xy_px"]
+    np.testing.assert_allclose(found, points, atol=0.05)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "red.png.found.png").convert("RGB"))
+    yellow = (drawn == (0xFF, 0xEA, 0x00)).all(-1)
+    assert all(yellow[round(y), round(x)] for x, y in points)
+    assert 5 * 9 <= yellow.sum() <= 5 * 40  # nowhere else
+
+
+def test_a_detector_without_landmarks_says_so(face, tmp_path):
+    face.save(tmp_path / "face.png")
+    assert detect.main([str(tmp_path / "face.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")]) == 0
+    said = json.loads((tmp_path / "out" / "face.png.json").read_text())
+    assert list(said) == ["file", "width", "height", "boxes_xyxy_px", "scores", "landmarks_xy_px"] and said["landmarks_xy_px"] is None

@@ -8,6 +8,7 @@ import sys
 import time
 
 import cv2
+import landmark_file
 import numpy as np
 import pytest
 from conftest import ROOT, run
@@ -45,6 +46,25 @@ def test_without_a_screen_it_leaves_a_clip_with_boxes(film, tmp_path):
     lefts = [np.flatnonzero(is_box(picture).any(0)).min() for picture in (pictures[2], pictures[18])]
     assert 20 <= lefts[1] - lefts[0] <= 44  # the box moves with the face: 32 px
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_landmarks_are_in_the_clip(tmp_path):
+    (tmp_path / "landmarks.tflite").write_bytes(landmark_file.make())
+    image = landmark_file.picture([(5, 6)], 4, 4)
+    writer = cv2.VideoWriter(str(tmp_path / "red.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 15, image.shape[1::-1])
+    for _ in range(3):
+        writer.write(image[:, :, ::-1])
+    writer.release()
+    said = run("scripts/webcam.py", "--source", tmp_path / "red.avi", "--tflite", tmp_path / "landmarks.tflite", "--headless",
+               "--output", tmp_path / "clip.mp4")  # fmt: skip
+    assert "3 frames, 3 faces" in said
+    there, frame = cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()
+    assert there
+    center = np.asarray([6.5 / landmark_file.COLUMNS, 5.5 / landmark_file.ROWS])
+    points = (center + landmark_file.POINTS_YX[:, ::-1]) * image.shape[1::-1]
+    yellow = (np.abs(frame.astype(int) - (0x00, 0xEA, 0xFF)) < 60).all(-1)
+    for x, y in points.round().astype(int):
+        assert yellow[y - 2 : y + 3, x - 2 : x + 3].any(), (x, y)
 
 
 def test_what_cannot_be_opened_is_a_sentence(film, tmp_path):

@@ -133,7 +133,12 @@ class FaceDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise DetectorError(f"image: {image.dtype} {list(image.shape)}; RGB uint8 [H, W, 3] is expected.")
         prepared, placement = self.input.prepare(image)
-        return _in_picture(placement, *self.detect_resized(prepared), *image.shape[:2])
+        faces = _in_picture(placement, *self.detect_resized(prepared), *image.shape[:2])
+        if not (np.isfinite(faces.boxes).all() and (faces.landmarks is None or np.isfinite(faces.landmarks).all())):
+            raise DetectorError(
+                f"{self.path}: its network gives boxes or points that are no numbers. Export it anew, or take a whole copy."
+            )
+        return faces
 
     def detect_resized(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """image: uint8 [input_height, input_width, 3] -> what is found in fractions of it, best first.

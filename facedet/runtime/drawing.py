@@ -22,8 +22,9 @@ def draw_boxes(image: np.ndarray, boxes_xyxy_px, color: str = FOUND, scores=None
             draw.rectangle(draw.textbbox(at, text), fill=color)
             draw.text(at, text, fill="black")
         if landmarks is not None:
+            radius = max(1.0, min(width, (right - left) / 16))  # the eyes of a small face stay apart
             for x, y in landmarks[i]:
-                draw.ellipse((x - width, y - width, x + width, y + width), fill=POINT)
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=POINT)
     return np.asarray(picture)
 
 

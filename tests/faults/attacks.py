@@ -12,6 +12,7 @@ import pathlib
 import random
 import re
 import shutil
+import sys
 import threading
 import zipfile
 
@@ -144,6 +145,9 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
     """The attacks by name; what they start from is made in `work`."""
     import tensorflow  # noqa: F401  # once, for all the forks
 
+    sys.path.append(str(ROOT / "tests"))
+    import landmark_file
+
     from facedet.data import sample
 
     with_lists, data, old = sample.make(str(work / "lists"), num_train=4, num_val=4), work / "sample", work / "old"
@@ -171,9 +175,15 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
     found["config"] = Attack(st.tuples(st.sampled_from(sorted(ROOT.glob("configs/*.config"))), mutations(TEXT)), _config)
     found["record shard"] = Attack(mutations(BINARY), functools.partial(_shard, old))
     found["manifest.json"] = Attack(json_mutations(), functools.partial(_manifest, old))
-    found["facedet.json"] = Attack(json_mutations(), _details)
-    found[".tflite"] = Attack(mutations(BINARY), _tflite)
-    found[".tflite, its structure"] = Attack(st.integers(0, 2**32 - 1), _tflite_structure)
+    models = [
+        MODEL.read_bytes(),
+        landmark_file.make(),
+        landmark_file.make(raw=True, precision="int8", padding=landmark_file.padding("end")),
+    ]
+    some = st.sampled_from(range(len(models)))
+    found["facedet.json"] = Attack(st.tuples(some, json_mutations()), functools.partial(_details, models))
+    found[".tflite"] = Attack(st.tuples(some, mutations(BINARY)), functools.partial(_tflite, models))
+    found[".tflite, its structure"] = Attack(st.tuples(some, st.integers(0, 2**32 - 1)), functools.partial(_tflite_structure, models))
     found["backup mark"] = Attack(json_mutations(), _mark)
     found["model card"] = Attack(json_mutations(), _card)
     pieces = st.sampled_from(("/", "..", "%2e%2e", "%2f", "%00", "models", "litertjs", "index.html", "detectors.json", "%ff", "?", "#", "//",
@@ -260,23 +270,27 @@ def _detect(model: bytes, folder: pathlib.Path) -> None:
 
     (folder / "mutated.tflite").write_bytes(model)
     faces = FaceDetector(folder / "mutated.tflite").detect(np.zeros((100, 140, 3), np.uint8))
-    if not (np.isfinite(faces.boxes).all() and np.isfinite(faces.scores).all()):
-        raise Silent("boxes or scores that are no numbers")
+    landmarks = [] if faces.landmarks is None else faces.landmarks
+    if not all(np.isfinite(numbers).all() for numbers in (faces.boxes, faces.scores, landmarks)):
+        raise Silent("boxes, scores or landmarks that are no numbers")
 
 
-def _tflite(changes, folder) -> None:
-    _detect(mutated(MODEL.read_bytes(), changes), folder)
+def _tflite(models: list[bytes], case, folder) -> None:
+    which, changes = case
+    _detect(mutated(models[which], changes), folder)
 
 
-def _tflite_structure(seed: int, folder) -> None:
-    _detect(tflite_mutations.mutate(MODEL.read_bytes(), random.Random(seed))[1], folder)
+def _tflite_structure(models: list[bytes], case, folder) -> None:
+    which, seed = case
+    _detect(tflite_mutations.mutate(models[which], random.Random(seed))[1], folder)
 
 
-def _details(changes, folder) -> None:
+def _details(models: list[bytes], case, folder) -> None:
     """The file's own facedet.json is mutated, its network whole."""
     from facedet.runtime.detector import DETAILS_FILE
 
-    data = MODEL.read_bytes()
+    which, changes = case
+    data = models[which]
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
         begin = min(info.header_offset for info in archive.infolist())

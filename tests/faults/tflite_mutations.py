@@ -1,6 +1,7 @@
 """Damage to a .tflite: mutate(data, random) -> (what was done, damaged bytes); run(damaged bytes) -> what came of it, in a child process."""
 
 import io
+import json
 import os
 import pathlib
 import random
@@ -104,18 +105,45 @@ def _constant(data, source):
     model = schema.Model.GetRootAs(data, 0)
     graph = model.Subgraphs(0)
     tensors = [t for t in map(graph.Tensors, range(graph.TensorsLength())) if 0 < model.Buffers(t.Buffer()).DataLength() <= 64]
-    tab = model.Buffers(source.choice(tensors).Buffer())._tab
-    at = tab.Vector(tab.Offset(4)) + 4 * source.randrange(max(tab.VectorLen(tab.Offset(4)) // 4, 1))
-    value = source.choice(NUMBERS)
+    at, value = _value_of(model, source.choice(tensors), source), source.choice(NUMBERS)
     return str(value), data[:at] + struct.pack("<i", value) + data[at + 4 :]
 
 
+def _value_of(model, tensor, source) -> int:
+    """Where one of its constant's values of four bytes stands."""
+    tab = model.Buffers(tensor.Buffer())._tab
+    return tab.Vector(tab.Offset(4)) + 4 * source.randrange(max(tab.VectorLen(tab.Offset(4)) // 4, 1))
+
+
+def _nms_v4(data, source):
+    """An input of the built-in operator of suppression: its constants are set, or another tensor stands in its place; the same of what gathers."""
+    model = schema.Model.GetRootAs(data, 0)
+    graph = model.Subgraphs(0)
+    operators = [o for o in map(graph.Operators, range(graph.OperatorsLength())) if _code(model, o) in (NMS_V4, GATHER)]
+    if not operators:
+        return "none", data
+    operator = source.choice(operators)
+    which = source.randrange(operator.InputsLength())
+    tensor = graph.Tensors(operator.Inputs(which))
+    if model.Buffers(tensor.Buffer()).DataLength() and source.random() < 0.7:
+        at = _value_of(model, tensor, source)
+        new = source.choice((struct.pack("<i", source.choice(NUMBERS)), struct.pack("<f", source.choice(FLOATS))))
+        return f"constant {which}: {new.hex()}", data[:at] + new + data[at + 4 :]
+    at, other = operator._tab.Vector(operator._tab.Offset(6)) + 4 * which, source.randrange(graph.TensorsLength())
+    return f"input {which}: {other}", data[:at] + struct.pack("<i", other) + data[at + 4 :]
+
+
+def _code(model, operator) -> int:
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    return max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+
+
 def _nms(data, source):
-    """The options of the operator of suppression, in place or written anew in the same place."""
+    """The options of the operator of suppression, in place or written anew in the same place; of the built-in one, its inputs."""
     graph = schema.Model.GetRootAs(data, 0).Subgraphs(0)
     operator = graph.Operators(graph.OperatorsLength() - 1)
     if not operator.CustomOptionsLength():
-        return "none", data
+        return _nms_v4(data, source)
     tab = operator._tab
     start, count = tab.Vector(tab.Offset(14)), operator.CustomOptionsLength()
     if source.random() < 0.5:
@@ -141,13 +169,15 @@ def _nms(data, source):
 
 def _details(data, source):
     """facedet.json holds something else."""
-    key = source.choice(("precision", "with_nms", "max_detections", "score_threshold", "iou_threshold"))
-    value = source.choice(("null", "NaN", "-1", "1e999", '"int8"', "true", "[]", "{}", str(10**400), "0", "300", "0.5"))
+    key = source.choice(("precision", "with_nms", "max_detections", "score_threshold", "iou_threshold", "landmarks", "padding"))
+    value = source.choice(("null", "NaN", "-1", "1e999", '"int8"', "true", "[]", "{}", str(10**400), "0", "300", "0.5", "5", PADDING))
     whole = source.choice((None, None, "", "[]", "nul", '{"a":' * 3000, "\x00"))
     return f"{key}: {value[:12]}, {whole and whole[:5]}", data + _details_zip(data, whole, **{key: value})
 
 
 KINDS = (_flip, _flip_tables, _flip_tables, _cut, _field, _field, _field, _options, _quantization, _constant, _nms, _details)
+GATHER, NMS_V4 = schema.BuiltinOperator.GATHER, schema.BuiltinOperator.NON_MAX_SUPPRESSION_V4
+PADDING = '{"place":"end","fill":[0,0,0]}'
 # name, place in the table, bytes of a value (negative: of one in a vector; 4 for the vector's own offset)
 TENSOR = (("shape", 0, -4), ("shape's offset", 0, 4), ("type", 1, 1), ("buffer", 2, 4), ("quantization's offset", 4, 4), ("has_rank", 8, 1))
 OPERATOR = (("opcode", 0, 4), ("input", 1, -4), ("output", 2, -4), ("options' type", 3, 1), ("options' offset", 4, 4))
@@ -163,16 +193,9 @@ def _with_bytes(data: bytes, changes: dict[int, int]) -> bytes:
 
 
 def _details_zip(data: bytes, whole: str | None = None, **changes: str) -> bytes:
-    """The zip that an export ends with; a later one hides those before it."""
-    with_nms = "true" if b"TFLite_Detection_PostProcess" in data else "false"
-    values = {
-        "precision": '"int8"',
-        "with_nms": with_nms,
-        "max_detections": "300",
-        "score_threshold": "0.05",
-        "iou_threshold": "0.5",
-        **changes,
-    }
+    """The zip that an export ends with, of its own details with changes; a later one hides those before it."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        values = {key: json.dumps(value) for key, value in json.loads(archive.read("facedet.json")).items()} | changes
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         text = "{" + ",".join(f'"{key}":{value}' for key, value in values.items()) + "}"

@@ -113,3 +113,12 @@ def test_points_may_lie_outside_and_boxes_may_not(opened):
 def test_files_that_contradict_themselves_are_named(opened, options, message):
     with pytest.raises(DetectorError, match=message):
         opened(**options)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_points_that_are_no_numbers_are_told(tmp_path, raw):
+    data = landmark_file.make(raw=raw)
+    assert data.count(POINTS_YX.tobytes()) == 1
+    (tmp_path / "huge.tflite").write_bytes(data.replace(POINTS_YX.tobytes(), np.full_like(POINTS_YX, 3e38).tobytes()))
+    with pytest.raises(DetectorError, match="points that are no numbers"):
+        FaceDetector(tmp_path / "huge.tflite").detect(landmark_file.picture([(3, 4)]))

@@ -3,6 +3,7 @@
 import importlib.util
 import random
 
+import landmark_file
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -12,13 +13,15 @@ from flatbuffers import Builder, flexbuffers
 from facedet.runtime import model_file
 
 NARROW = SHIPPED.parent / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface"
-KINDS = ["int8", "int8_raw"]
+KINDS = ["int8", "int8_raw", "landmarks", "landmarks_int8", "landmarks_raw"]
 _spec = importlib.util.spec_from_file_location("tflite_mutations", ROOT / "tests" / "faults" / "tflite_mutations.py")
 tflite_mutations = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tflite_mutations)
 
 
 def content(kind: str) -> bytes:
+    if kind.startswith("landmarks"):
+        return landmark_file.make(raw="raw" in kind, precision="int8" if "int8" in kind else "float32")
     (path,) = NARROW.glob(f"*_{kind}.tflite")
     return path.read_bytes()
 
@@ -91,6 +94,109 @@ def test_a_hostile_model_is_refused_by_name(whole, name):
     change, message = HOSTILE[name]
     with pytest.raises(model_file.ModelFileError, match=message):
         model_file.check(changed(whole, change))
+
+
+def of_kind(name):
+    """The first operator of a kind, as changes take it."""
+    number = getattr(schema.BuiltinOperator, name)
+
+    def find(model):
+        codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+        return next(operator for operator in model.subgraphs[0].operators if codes[operator.opcodeIndex] == number)
+
+    return find
+
+
+def constant(name, which, value, dtype=np.int32):
+    """An input of an operator is a constant of another value."""
+
+    def change(model, graph):
+        tensor = graph.tensors[of_kind(name)(model).inputs[which]]
+        buffer = schema.BufferT()
+        buffer.data = np.asarray(value, dtype).reshape(-1).view(np.uint8)
+        model.buffers.append(buffer)
+        tensor.buffer = len(model.buffers) - 1
+
+    return change
+
+
+def option(name, key, value):
+    return lambda model, graph: setattr(of_kind(name)(model).builtinOptions, key, value)
+
+
+def another_input(name, which, other):
+    """other: of (model, graph), the number of a tensor."""
+
+    def change(model, graph):
+        operator = of_kind(name)(model)
+        operator.inputs = [other(model, graph) if i == which else tensor for i, tensor in enumerate(operator.inputs)]
+
+    return change
+
+
+def free_indices(model, graph):
+    """The indices to gather are what suppression gave, after an operator that could make anything of them."""
+    gather, number = of_kind("GATHER")(model), len(graph.tensors)
+    made, reshape = schema.TensorT(), schema.OperatorT()
+    given = graph.tensors[gather.inputs[1]]
+    made.name, made.shape, made.type, made.buffer = "made", list(given.shape), given.type, 0
+    graph.tensors.append(made)
+    size = schema.TensorT()
+    size.name, size.shape, size.type, size.buffer = "size", [1], schema.TensorType.INT32, len(model.buffers)
+    buffer = schema.BufferT()
+    buffer.data = np.asarray([landmark_file.MOST], np.int32).view(np.uint8)
+    model.buffers.append(buffer)
+    graph.tensors.append(size)
+    reshape.opcodeIndex = of_kind("RESHAPE")(model).opcodeIndex
+    reshape.inputs, reshape.outputs = [gather.inputs[1], number + 1], [number]
+    graph.operators.insert(graph.operators.index(gather), reshape)
+    gather.inputs = [gather.inputs[0], number]
+
+
+NMS = "NON_MAX_SUPPRESSION_V4"
+HOSTILE_LANDMARKS = {
+    "NMS of many": (constant(NMS, 2, 2**31 - 1), "NON_MAX_SUPPRESSION_V4.*do not make"),
+    "NMS of more than its output": (constant(NMS, 2, landmark_file.MOST + 1), "NON_MAX_SUPPRESSION_V4.*do not make"),
+    "NMS of a negative number": (constant(NMS, 2, -1), "NON_MAX_SUPPRESSION_V4.*do not make"),
+    "NMS of an overlap that is none": (constant(NMS, 3, float("nan"), np.float32), "not all finite"),
+    "NMS of an overlap above 1": (constant(NMS, 3, 1.5, np.float32), "NON_MAX_SUPPRESSION_V4.*do not make"),
+    "NMS of a score below 0": (constant(NMS, 4, -0.1, np.float32), "NON_MAX_SUPPRESSION_V4.*do not make"),
+    "NMS by a number that is computed": (
+        another_input(NMS, 3, lambda model, graph: of_kind(NMS)(model).inputs[1]),
+        "NON_MAX_SUPPRESSION_V4.*do not make",
+    ),
+    "NMS of scores as boxes": (
+        another_input(NMS, 0, lambda model, graph: of_kind(NMS)(model).inputs[1]),
+        "NON_MAX_SUPPRESSION_V4.*do not make",
+    ),
+    "indices of something computed": (free_indices, "GATHER.*not known to lie below 192"),
+    "indices of suppression in fewer rows": (
+        another_input("GATHER", 0, lambda model, graph: of_kind("GATHER")(model).inputs[1]),
+        "GATHER",
+    ),
+    "a window of 0": (option("MAX_POOL_2D", "filterHeight", 0), "MAX_POOL_2D.*do not make"),
+    "a window of many": (option("MAX_POOL_2D", "filterWidth", 2**30), "MAX_POOL_2D.*do not make"),
+    "pooling by 0": (option("MAX_POOL_2D", "strideH", 0), "MAX_POOL_2D.*do not make"),
+    "resizing to many": (constant("RESIZE_BILINEAR", 1, [2**15, 2**15]), "RESIZE_BILINEAR.*do not make"),
+    "resizing to nothing": (constant("RESIZE_BILINEAR", 1, [0, 16]), "RESIZE_BILINEAR.*do not make"),
+    "resizing in two ways": (
+        lambda model, graph: [option("RESIZE_BILINEAR", key, True)(model, graph) for key in ("alignCorners", "halfPixelCenters")],
+        "RESIZE_BILINEAR.*do not make",
+    ),
+    "a softmax of no number": (option("SOFTMAX", "beta", float("nan")), "SOFTMAX.*do not make"),
+    "gathering along another axis": (option("GATHER", "axis", 7), "GATHER.*do not make"),
+    "gathering in batches": (option("GATHER", "batchDims", 1), "GATHER.*do not make"),
+    "stacking of more than there are": (option("PACK", "valuesCount", 100), "PACK.*do not make"),
+    "a slice that shrinks everything": (option("STRIDED_SLICE", "shrinkAxisMask", 255), "STRIDED_SLICE.*do not make"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_LANDMARKS)
+def test_a_hostile_landmark_model_is_refused_by_name(name):
+    change, message = HOSTILE_LANDMARKS[name]
+    model_file.check(changed(content("landmarks"), lambda model, graph: None))
+    with pytest.raises(model_file.ModelFileError, match=message):
+        model_file.check(changed(content("landmarks"), change))
 
 
 def test_the_shipped_files_pass(whole):
