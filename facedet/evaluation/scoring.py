@@ -57,8 +57,8 @@ class Scores:
 
 
 def input_of(detector) -> InputSpec:
-    """What the network of a detector takes."""
-    return getattr(detector, "input", None) or InputSpec(detector.input_height, detector.input_width)
+    """What the network of a FaceDetector or a CheckpointDetector takes."""
+    return detector.input if hasattr(detector, "input") else detector.detector.input
 
 
 def score(detectors: dict, pictures: Iterable[Picture], total: int | None = None, description: str = "evaluate", keep: int = 0) -> Scores:

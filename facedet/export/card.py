@@ -10,7 +10,14 @@ from tabulate import tabulate
 
 from facedet.data.widerface import SUBSETS
 from facedet.evaluation.report import height_range
-from facedet.runtime.detector import OUTPUTS_RAW, OUTPUTS_WITH_NMS, PRECISIONS
+from facedet.runtime.detector import (
+    OUTPUTS_RAW,
+    OUTPUTS_RAW_LANDMARKS,
+    OUTPUTS_WITH_NMS,
+    OUTPUTS_WITH_NMS_LANDMARKS,
+    PRECISIONS,
+    FaceDetector,
+)
 
 JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
 HARDWARE = {
@@ -32,7 +39,6 @@ OUTPUTS = {
     "raw_scores": ("[1, {anchors}, 1]", "0..1"),
     "raw_landmarks": ("[1, {anchors}, 10]", "as detection_landmarks, one row a box"),
 }
-OUTPUTS_WITH_LANDMARKS = ("detection_boxes", "detection_scores", "detection_landmarks", "num_detections")
 PLACES = {"centre": "in its middle", "end": "at its upper left"}  # by InputSpec.pad_place
 LICENCE = (
     "The weights were learned from WIDER FACE, whose pictures are for non-commercial research only, starting from ImageNet "
@@ -44,18 +50,16 @@ class CardError(Exception):
     """A model card that cannot be read; the message names it and the way out."""
 
 
-def file_entry(path: pathlib.Path, precision: str, with_nms: bool, landmarks: bool = False, boxes_only: bool = False) -> dict:
-    """What the card says of a file.
-
-    landmarks: whether the detector has some.  boxes_only: it has, but this file, with its own NMS, gives none; its kind ends with '_boxes'.
-    """
+def file_entry(path: pathlib.Path, kind, detector: FaceDetector) -> dict:
+    """What the card says of a file. kind: Kind of facedet.export.formats.base.  detector: the file, opened."""
     data = path.read_bytes()
-    kind = precision + ("_boxes" if boxes_only else "" if with_nms else "_raw")
-    names = OUTPUTS_WITH_NMS if with_nms else OUTPUTS_RAW
-    if landmarks and not boxes_only:
-        names = OUTPUTS_WITH_LANDMARKS if with_nms else (*OUTPUTS_RAW, "raw_landmarks")
-    entry = {"file": path.name, "kind": kind, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    return {**entry, "input": "uint8" if precision == "int8" else "float32", "outputs": list(names), "hardware": HARDWARE[kind]}
+    if detector.has_landmarks:
+        names = OUTPUTS_WITH_NMS_LANDMARKS if detector.has_nms else OUTPUTS_RAW_LANDMARKS
+    else:
+        names = OUTPUTS_WITH_NMS if detector.has_nms else OUTPUTS_RAW
+    entry = {"file": path.name, "kind": str(kind), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    taken = "uint8" if kind.precision == "int8" else "float32"
+    return {**entry, "input": taken, "outputs": list(names), "hardware": HARDWARE[str(kind)]}
 
 
 def read(folder: pathlib.Path) -> dict:

@@ -160,11 +160,14 @@ def test_the_error_of_landmarks_goes_into_the_card(export, annotated, some_pictu
 
 def landmark_card(folder: pathlib.Path) -> dict:
     """The shipped card as that of a detector with landmarks, of padded pictures."""
+    from facedet.export.formats.base import BOXES, RAW, SUPPRESSED, Kind
+
     told, files = card.read(SHIPPED), []
-    for kind in ("", "_raw", "_boxes"):
-        path = folder / f"x_int8{kind}.tflite"
-        path.write_bytes(kind.encode())
-        files.append(card.file_entry(path, "int8", kind != "_raw", landmarks=True, boxes_only=kind == "_boxes"))
+    for kind in (Kind("int8", SUPPRESSED), Kind("int8", RAW), Kind("int8", BOXES)):
+        path = folder / f"x_{kind}.tflite"
+        path.write_bytes(str(kind).encode())
+        opened = types.SimpleNamespace(has_nms=kind.variant != RAW, has_landmarks=kind.variant != BOXES)
+        files.append(card.file_entry(path, kind, opened))
     rows = [{**row, "median_landmarks": value} for row, value in zip(told["parity"]["rows"], (0.0123, None), strict=False)]
     parity_of = {**told["parity"], "rows": rows, "limits": parity.limits_in_words(rows)}
     told["input"]["padding"] = {"place": "end", "fill": [127, 127, 127]}
