@@ -40,16 +40,16 @@ def detectors(models_dir: pathlib.Path) -> list[dict]:
 
 def _of_card(path: pathlib.Path) -> list[dict]:
     card, found = json.loads(path.read_bytes(), parse_constant=_refuse), []
-    numbers = {key: float(card[key]) for key in ("iou_threshold", "max_detections", "score_threshold", "parameters")}
-    if not all(map(math.isfinite, numbers.values())):
-        raise ValueError(f"{numbers}")
+    parameters = float(card["parameters"])
+    if not math.isfinite(parameters):
+        raise ValueError(f"parameters: {parameters}")
     for file in card["files"]:
         name = pathlib.PurePosixPath(file["file"])
         if len(name.parts) == 1 and (path.parent / name).is_file():
             kind, size = file["kind"].replace("_", " "), f"{card['input']['width']}x{card['input']['height']}"
             label = f"{kind}, {size}, {file['bytes'] / 1e6:.1f} MB, {card['name']}"  # a phone shows its beginning
             url = urllib.parse.quote(f"models/{path.parent.name}/{name}")
-            found.append({"label": label, "url": url, "kind": file["kind"], **numbers})
+            found.append({"label": label, "url": url, "kind": file["kind"], "parameters": parameters})
     return found
 
 

@@ -47,7 +47,7 @@ async function load(entry, isWanted) {
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
     const bytes = new Uint8Array(await response.arrayBuffer());
     if (!isWanted()) return false;
-    state.detector = await FaceDetector.load(bytes, entry);
+    state.detector = await FaceDetector.load(bytes);
   } catch (error) {
     if (isWanted()) say(`${entry.label} cannot be used: ${error.message}. Choose another detector.`, true);
     return false;
@@ -75,11 +75,17 @@ async function findNow(picture, width, height) {
   context.fillStyle = '#ffea00';
   for (const { box: [left, top, right, bottom], landmarks } of state.faces) {
     context.strokeRect(left, top, right - left, bottom - top);
-    for (const [x, y] of landmarks ?? []) context.fillRect(x - 2, y - 2, 4, 4);
+    for (const [x, y] of landmarks ?? []) dot(x, y, context.lineWidth);
   }
   state.shown += 1;
   const count = state.faces.length;
   say(`${count} ${count === 1 ? 'face' : 'faces'}, ${took.toFixed(0)} ms`);
+}
+
+function dot(x, y, radius) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
 }
 
 async function showPicture() {

@@ -1,102 +1,106 @@
 // An exported .tflite in the browser: what facedet/runtime/detector.py is in Python.
-import { loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
-
-let runtime;
-
-/** Loads LiteRT's WebAssembly, once. */
-function start() {
-  runtime ??= loadLiteRt('./litertjs/core/wasm/');
-  return runtime;
-}
+import { readDetails } from './details.js';
+import { Network } from './network.js';
+import { Placement } from './placement.js';
 
 export class FaceDetector {
-  /**
-   * @param {Uint8Array} bytes  an exported .tflite
-   * @param {{iou_threshold: number, max_detections: number, score_threshold: number}} card  of its model card
-   */
-  static async load(bytes, card) {
-    await start();
-    let model;
-    try {
-      model = await loadAndCompile(bytes, { accelerator: 'wasm' });
-    } catch (error) {
-      throw new Error(`this is no model that LiteRT can open (${error.message ?? error})`);
+  /** @param {Uint8Array} bytes  an exported .tflite; all that is asked about it is in it */
+  static async load(bytes) {
+    const details = readDetails(bytes);
+    const network = await Network.load(bytes);
+    const [expected, given] = [expectedOutputs(details, network.outputs), network.outputs].map((outputs) => JSON.stringify(outputs));
+    if (given !== expected) {
+      network.delete();
+      throw new Error(`it has the outputs ${given}, and its details ask for ${expected}: export the file anew`);
     }
-    return new FaceDetector(model, card);
+    return new FaceDetector(network, details);
   }
 
-  constructor(model, card) {
-    const [input] = model.getInputDetails();
-    [, this.height, this.width] = input.shape;
-    this.model = model;
-    this.card = card;
-    this.inputType = input.dtype === 'uint8' ? Uint8Array : Float32Array;
-    this.hasNms = model.getOutputDetails().length === 4;
-    this.canvas = new OffscreenCanvas(this.width, this.height);
+  constructor(network, details) {
+    this.network = network;
+    this.details = details;
+    this.canvas = new OffscreenCanvas(network.width, network.height);
     this.context = this.canvas.getContext('2d', { willReadFrequently: true });
     this.context.imageSmoothingQuality = 'high';
   }
 
   delete() {
-    this.model.delete();
-  }
-
-  /** The outputs for RGB bytes of the input's size, as typed arrays in the file's order. */
-  async run(rgb) {
-    const input = new Tensor(this.inputType.from(rgb), [1, this.height, this.width, 3]);
-    const outputs = await this.model.run(input);
-    input.delete();
-    return outputs.map((output) => {
-      const values = output.toTypedArray().slice();
-      output.delete();
-      return values;
-    });
+    this.network.delete();
   }
 
   /**
-   * Faces of a picture (image, video frame, canvas), best first: {box: [xmin, ymin, xmax, ymax], score, landmarks: null},
-   * in pixels of a picture of width x height.
+   * Faces of a picture (image, video frame, canvas), best first: {box: [xmin, ymin, xmax, ymax], score, landmarks: [[x, y] five times]},
+   * in pixels of a picture of width x height. landmarks: eyes, nose, mouth corners; null where the detector has none.
    */
   async detect(picture, width, height, leastScore) {
-    this.context.drawImage(picture, 0, 0, this.width, this.height);
-    const rgba = this.context.getImageData(0, 0, this.width, this.height).data;
-    const rgb = new Uint8Array(this.width * this.height * 3);
+    const place = Placement.fit(this.network, this.details.padding, height, width);
+    const arrays = await this.network.run(this.prepare(picture, place));
+    const outputs = Object.fromEntries(this.network.outputs.map(([name], i) => [name, arrays[i]]));
+    const found = this.details.with_nms ? suppressed(outputs, leastScore) : suppress(outputs, leastScore, this.details);
+    return found.map(({ corners: [top, left, bottom, right], points, score }) => {
+      const [[ymin, xmin], [ymax, xmax]] = [[top, left], [bottom, right]].map((corner) => place.toPicture(corner).map(clip));
+      const landmarks = points?.map((point) => place.toPicture(point)).map(([y, x]) => [x * width, y * height]) ?? null;
+      return { box: [xmin * width, ymin * height, xmax * width, ymax * height], score, landmarks };
+    });
+  }
+
+  /** The picture at its place in the input, the padding filled -> RGB bytes. */
+  prepare(picture, { top, left, height, width }) {
+    const { padding } = this.details;
+    const { canvas, context } = this;
+    if (padding) {
+      context.fillStyle = `rgb(${padding.fill})`;
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
+    context.drawImage(picture, left, top, width, height);
+    const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    const rgb = new Uint8Array(canvas.width * canvas.height * 3);
     for (let from = 0, to = 0; from < rgba.length; from += 4) {
       rgb[to++] = rgba[from];
       rgb[to++] = rgba[from + 1];
       rgb[to++] = rgba[from + 2];
     }
-    const outputs = await this.run(rgb);
-    const found = this.hasNms ? suppressed(outputs, leastScore) : suppress(outputs, leastScore, this.card);
-    return found.map(({ corners: [top, left, bottom, right], score }) => ({
-      box: [clip(left) * width, clip(top) * height, clip(right) * width, clip(bottom) * height],
-      score,
-      landmarks: null,
-    }));
+    return rgb;
   }
+}
+
+/** [name, shape] of each output that a file of these details has; how many raw boxes there are, the file alone says. */
+function expectedOutputs({ with_nms: withNms, max_detections: most, landmarks }, [[, [, count]]]) {
+  const rows = withNms ? most : count;
+  const points = [`${withNms ? 'detection' : 'raw'}_landmarks`, [1, rows, 2 * landmarks]];
+  if (!withNms) return [['raw_boxes', [1, rows, 4]], ['raw_scores', [1, rows, 1]], ...(landmarks ? [points] : [])];
+  const [boxes, scores] = [['detection_boxes', [1, rows, 4]], ['detection_scores', [1, rows]]];
+  const middle = landmarks ? [scores, points] : [['detection_classes', [1, rows]], scores];
+  return [boxes, ...middle, ['num_detections', [1]]];
 }
 
 const clip = (value) => Math.min(1, Math.max(0, value));
 
-/** Outputs of TFLite_Detection_PostProcess; rows past the count are not initialized. */
-function suppressed([boxes, , scores, count], leastScore) {
+/** Row i of `values` as pairs y, x; undefined where the file has no landmarks. */
+const pointsOf = (values, i) => values && Array.from({ length: 5 }, (_, k) => [values[10 * i + 2 * k], values[10 * i + 2 * k + 1]]);
+
+/** Outputs of a file that suppresses by itself; rows past the count hold no detection. */
+function suppressed({ detection_boxes: boxes, detection_scores: scores, detection_landmarks: landmarks, num_detections: [count] }, leastScore) {
   const found = [];
-  for (let i = 0; i < count[0]; i++) {
-    if (scores[i] >= leastScore) found.push({ corners: Array.from(boxes.subarray(4 * i, 4 * i + 4)), score: scores[i] });
+  for (let i = 0; i < count; i++) {
+    if (scores[i] < leastScore) continue;
+    found.push({ corners: Array.from(boxes.subarray(4 * i, 4 * i + 4)), points: pointsOf(landmarks, i), score: scores[i] });
   }
   return found;
 }
 
 /** Raw outputs: boxes ycenter, xcenter, height, width. Greedy non-maximum suppression. */
-function suppress([boxes, scores], leastScore, card) {
-  const least = Math.max(leastScore, card.score_threshold);
+function suppress({ raw_boxes: boxes, raw_scores: scores, raw_landmarks: landmarks }, leastScore, details) {
+  const least = Math.max(leastScore, details.score_threshold);
   const order = [...scores.keys()].filter((i) => scores[i] >= least).sort((a, b) => scores[b] - scores[a]);
   const kept = [];
   for (const i of order) {
     const [y, x, h, w] = boxes.subarray(4 * i, 4 * i + 4);
     const corners = [y - h / 2, x - w / 2, y + h / 2, x + w / 2];
-    if (kept.every((other) => overlap(other.corners, corners) <= card.iou_threshold)) kept.push({ corners, score: scores[i] });
-    if (kept.length === card.max_detections) break;
+    if (kept.every((other) => overlap(other.corners, corners) <= details.iou_threshold)) {
+      kept.push({ corners, points: pointsOf(landmarks, i), score: scores[i] });
+    }
+    if (kept.length === details.max_detections) break;
   }
   return kept;
 }

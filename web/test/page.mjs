@@ -63,11 +63,11 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
   for (const { file, rgb } of JSON.parse(await readFile(runs))) {
     await page.route('**/run.tflite', (route) => route.fulfill({ path: file, contentType: 'application/octet-stream' }));
     seen.outputs[file] = await page.evaluate(async (bytes) => {
-      const { FaceDetector } = await import('./detector.js');
+      const { Network } = await import('./network.js');
       const response = await fetch('run.tflite');
-      const detector = await FaceDetector.load(new Uint8Array(await response.arrayBuffer()), {});
-      const outputs = await detector.run(Uint8Array.from(bytes));
-      detector.delete();
+      const network = await Network.load(new Uint8Array(await response.arrayBuffer()));
+      const outputs = await network.run(Uint8Array.from(bytes));
+      network.delete();
       return outputs.map((values) => Array.from(values));
     }, rgb);
     await page.unroute('**/run.tflite');
