@@ -5,11 +5,13 @@ import shutil
 import struct
 import subprocess
 
+import landmark_file
 import numpy as np
 import pytest
 from conftest import ROOT, SHIPPED
 
 from facedet import FaceDetector
+from facedet.runtime.input_spec import InputSpec, resize
 
 EXAMPLE = ROOT / "examples" / "android"
 pytestmark = pytest.mark.skipif(
@@ -32,51 +34,127 @@ def classes(tmp_path_factory):
     return f"{out}:{compiler / 'lib' / 'kotlin-stdlib.jar'}"
 
 
-def raw_outputs(detector, image):
-    """What the interpreter gives for a picture of the input's size, before any decoding."""
-    interpreter = detector._interpreter
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None].astype(interpreter.get_input_details()[0]["dtype"]))
+def outputs_of(path, image):
+    """What the interpreter gives for a picture of the input's size, before any decoding, in the file's order."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    (taken,) = interpreter.get_input_details()
+    interpreter.set_tensor(taken["index"], image[None].astype(taken["dtype"]))
     interpreter.invoke()
-    return [interpreter.get_tensor(output["index"])[0].astype(">f4").reshape(-1) for output in interpreter.get_output_details()]
+    return [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
 
 
-def test_kotlin_finds_what_facedetector_finds(classes, tmp_path):
+def kotlin(classes, work, cases=(), placements=()) -> list[list[str]]:
+    """cases: of path, height and width of the picture, least score, outputs; placements: of five whole numbers. The lines it writes, split."""
+    data = struct.pack(">i", len(cases))
+    for path, height, width, least, outputs in cases:
+        name = str(path).encode()
+        data += struct.pack(">H", len(name)) + name + struct.pack(">iifi", height, width, least, len(outputs))
+        data += b"".join(struct.pack(">i", values.size) + values.astype(">f4").tobytes() for values in outputs)
+    data += struct.pack(">i", len(placements)) + np.asarray(placements, ">i4").tobytes()
+    (work / "input").write_bytes(data)
+    subprocess.run(["java", "-cp", classes, "org.facedet.example.GoldenKt", work / "input", work / "output"], check=True)
+    return [line.split(" ") for line in (work / "output").read_text().splitlines()]
+
+
+def check(lines, expected, sizes):
+    """lines: of Golden.  expected: Faces, a case.  sizes: height, width of each case's picture."""
+    for number, (faces, (height, width)) in enumerate(zip(expected, sizes, strict=True)):
+        mine = np.array([line[1:] for line in lines if line[0] == str(number)], float).reshape(len(faces), -1)
+        np.testing.assert_allclose(mine[:, :4] * (width, height, width, height), faces.boxes, atol=1e-3)
+        np.testing.assert_allclose(mine[:, 4], faces.scores, rtol=1e-6)
+        if faces.landmarks is None:
+            assert mine.shape[1] == 5
+        else:
+            np.testing.assert_allclose(mine[:, 5:].reshape(-1, 5, 2) * (width, height), faces.landmarks, atol=1e-3)
+
+
+def test_kotlin_finds_what_facedetector_finds_with_every_shipped_file(classes, tmp_path):
     from PIL import Image
 
     from facedet.data import sample
-    from facedet.runtime.detector import resize
 
-    (path,) = SHIPPED.glob("*_float16_raw.tflite")
     folder = sample.make(str(tmp_path / "sample"), num_train=2, num_val=6)
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(folder.glob("WIDER_val/images/*/*.jpg"))]
-    cases, expected = [], []
-    for least in (0.3, 0.02):
+    cases, expected, sizes = [], [], []
+    for path in sorted(ROOT.glob("exported_models/*/*.tflite")):
+        least = 0.02 if path.parent == SHIPPED else 0.3
         detector = FaceDetector(path, least)
-        by = detector.details
-        for picture in pictures:
-            image = resize(picture, detector.input_height, detector.input_width)
-            boxes, scores = raw_outputs(detector, image)
-            numbers = struct.pack(">ifffi", len(scores), least, by["score_threshold"], by["iou_threshold"], by["max_detections"])
-            cases.append(numbers + boxes.tobytes() + scores.tobytes())
-            expected.append(detector.detect(image))
-    (tmp_path / "input").write_bytes(struct.pack(">i", len(cases)) + b"".join(cases))
-    subprocess.run(["java", "-cp", classes, "org.facedet.example.GoldenKt", tmp_path / "input", tmp_path / "output"], check=True)
-    rows = np.loadtxt(tmp_path / "output", ndmin=2)
+        for picture in pictures if path.parent == SHIPPED else pictures[:2]:
+            sizes.append(picture.shape[:2])
+            outputs = outputs_of(path, resize(picture, detector.input_height, detector.input_width))
+            cases.append((path, *sizes[-1], least, outputs))
+            expected.append(detector.detect(picture))
+    lines = kotlin(classes, tmp_path, cases)
     assert sum(map(len, expected)) > 50
-    for number, faces in enumerate(expected):
-        mine = rows[rows[:, 0] == number]
-        np.testing.assert_allclose(mine[:, 1:5] * np.array([224, 224, 224, 224]), faces.boxes, atol=1e-3)
-        np.testing.assert_allclose(mine[:, 5], faces.scores, rtol=1e-6)
+    check(lines, expected, sizes)
 
 
-def test_the_app_uses_the_figures_of_the_shipped_card():
-    import json
-    import re
+def test_landmarks_of_padded_and_oblong_inputs(classes, tmp_path):
+    cases, expected, sizes, rows, columns = [], [], [], landmark_file.ROWS, landmark_file.COLUMNS
+    centre, end = landmark_file.padding("centre"), landmark_file.padding("end")
+    files = [{"raw": True, "padding": end}, {"padding": centre}, {"raw": True, "points": False, "padding": centre}, {}]
+    for number, options in enumerate(files):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(landmark_file.make(precision="int8", **options))
+        detector = FaceDetector(path, 0.05)
+        for form in ((2, 2, rows, rows), (2, 2, rows // 2, columns), (3, 2)):
+            picture = landmark_file.picture([(1, 2), (4, 9)], *form)
+            sizes.append(picture.shape[:2])
+            cases.append(
+                (
+                    path,
+                    *sizes[-1],
+                    0.05,
+                    outputs_of(path, spec_of(options.get("padding"), landmark_file.HEIGHT, landmark_file.WIDTH).prepare(picture)[0]),
+                )
+            )
+            expected.append(detector.detect(picture))
+    assert min(map(len, expected)) >= 2
+    check(kotlin(classes, tmp_path, cases), expected, sizes)
 
-    card = json.loads((SHIPPED / "model_card.json").read_text())
+
+def spec_of(padding: dict | None, height: int, width: int) -> InputSpec:
+    if padding is None:
+        return InputSpec(height, width)
+    return InputSpec(height, width, resize="pad", pad_place=padding["place"], pad_value=tuple(padding.get("fill", (0, 0, 0))))
+
+
+def test_kotlin_places_pictures_as_input_spec_does(classes, tmp_path):
+    """Every side to 50 px in small inputs: halves, and sides that would vanish, are among them."""
+    places = (None, {"place": "centre"}, {"place": "end"})
+    placements = [
+        (*size, kind, height, width)
+        for size in ((12, 16), (16, 12), (7, 9), (240, 320)) for kind in range(3) for height in range(1, 51) for width in range(1, 51)
+    ]  # fmt: skip
+    lines = kotlin(classes, tmp_path, placements=placements)
+    for line, (*size, kind, height, width) in zip(lines, placements, strict=True):
+        assert line == ["place", *map(str, sum(spec_of(places[kind], *size).fit(height, width), ()))]
+
+
+def test_a_file_that_is_none_is_named(classes, tmp_path):
+    (path,) = SHIPPED.glob("*_int8_raw.tflite")
+    whole = path.read_bytes()
+    changes = {
+        "bare": whole[: whole.index(b"PK\x03\x04")],
+        "threshold": whole.replace(b'"iou_threshold": 0.5', b'"iou_threshold": "a"'),
+        "listed": whole.replace(b'"with_nms": false', b'"with_nms": 12345'),
+    }
+    for name, data in changes.items():
+        (tmp_path / name).write_bytes(data)
+    lines = [" ".join(line) for line in kotlin(classes, tmp_path, [(tmp_path / name, 1, 1, 0.5, []) for name in changes])]
+    assert lines[0].startswith("0 bare holds no facedet.json")
+    assert lines[1].startswith('1 threshold: iou_threshold in its facedet.json is "a"')
+    assert lines[2].startswith("2 listed: with_nms in its facedet.json is 12345")
+
+
+def test_the_app_takes_the_shipped_detectors():
+    """Under the names by which it opens them; sizes and thresholds it reads from the files."""
     source = (EXAMPLE / "app/src/main/kotlin/org/facedet/example/FaceFinder.kt").read_text()
-    least, overlap, most = map(float, re.search(r"= Suppression\(([\d.]+)f, ([\d.]+)f, (\d+)\)", source).groups())
-    assert (least, overlap, most) == (card["score_threshold"], card["iou_threshold"], card["max_detections"])
-    assert int(re.search(r"SIDE = (\d+)", source)[1]) == card["input"]["height"]
     build = (EXAMPLE / "app" / "build.gradle.kts").read_text()
-    assert f'"{SHIPPED.name}"' in build and all(name in build for name in ("_int8_raw.tflite", "_float16_raw.tflite", "_int8.tflite"))
+    assert f'"{SHIPPED.name}"' in build
+    for kind in ("int8_raw", "float16_raw"):
+        assert f'"{kind}.tflite"' in source and f'"*_{kind}.tflite"' in build
+    assert '"*_int8.tflite"' in build

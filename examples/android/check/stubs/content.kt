@@ -2,9 +2,12 @@
 
 package android.content
 
+import java.io.InputStream
 import java.util.concurrent.Executor
 
-class AssetManager
+class AssetManager {
+    fun open(name: String): InputStream = TODO()
+}
 
 open class Context {
     val assets: AssetManager get() = TODO()

@@ -45,5 +45,7 @@ class Canvas {
 
     fun drawRect(left: Float, top: Float, right: Float, bottom: Float, paint: Paint): Unit = TODO()
 
+    fun drawCircle(x: Float, y: Float, radius: Float, paint: Paint): Unit = TODO()
+
     fun drawText(text: String, x: Float, y: Float, paint: Paint): Unit = TODO()
 }

@@ -3,32 +3,62 @@ package org.facedet.example
 import kotlin.math.max
 import kotlin.math.min
 
-/** A face, in fractions of the picture. */
-data class Face(val left: Float, val top: Float, val right: Float, val bottom: Float, val score: Float)
+/** In fractions of the picture. */
+data class Point(val x: Float, val y: Float)
 
-/** What a detector's model card says of its post-processing. */
-data class Suppression(val scoreThreshold: Float, val iouThreshold: Float, val maxDetections: Int)
+/** A face, in fractions of the picture. landmarks: eyes, nose, mouth corners, which may lie outside of it; null where the file has none. */
+data class Face(
+    val left: Float, val top: Float, val right: Float, val bottom: Float, val score: Float, val landmarks: List<Point>? = null,
+)
 
 /** Plain Kotlin, no Android: run on the JVM against the outputs of facedet.FaceDetector. */
 object Faces {
     /**
-     * Faces of a raw file, best first.
+     * Faces of any exported file, best first.
      *
-     * boxes: [N * 4] ycenter, xcenter, height, width, as the file gives them.  scores: [N].
+     * outputs: by their names, as the file gives them (num_detections as a float).  place: of the picture in the input.
      */
-    fun fromRaw(boxes: FloatArray, scores: FloatArray, leastScore: Float, by: Suppression): List<Face> {
+    fun find(file: ModelFile, outputs: Map<String, FloatArray>, leastScore: Float, place: Placement): List<Face> {
+        fun output(name: String) = requireNotNull(outputs[name]) { "the file gives ${outputs.keys}, no $name" }
+        val found = if (file.withNms) {
+            val count = output("num_detections")[0].toInt() // rows past it hold no detection
+            suppressed(output("detection_boxes"), output("detection_scores"), outputs["detection_landmarks"], count, leastScore)
+        } else {
+            suppress(output("raw_boxes"), output("raw_scores"), outputs["raw_landmarks"], leastScore, file.suppression)
+        }
+        return found.map { inPicture(it, place) }
+    }
+
+    /** boxes: [N * 4] ymin, xmin, ymax, xmax.  landmarks: [N * 10] y, x five times. */
+    private fun suppressed(boxes: FloatArray, scores: FloatArray, landmarks: FloatArray?, count: Int, leastScore: Float) =
+        (0 until count).filter { scores[it] >= leastScore }.map {
+            Face(boxes[4 * it + 1], boxes[4 * it], boxes[4 * it + 3], boxes[4 * it + 2], scores[it], points(landmarks, it))
+        }
+
+    /** Greedy non-maximum suppression. boxes: [N * 4] ycenter, xcenter, height, width.  landmarks: [N * 10] y, x five times. */
+    private fun suppress(
+        boxes: FloatArray, scores: FloatArray, landmarks: FloatArray?, leastScore: Float, by: Suppression,
+    ): List<Face> {
         require(boxes.size == 4 * scores.size) { "${boxes.size} numbers for ${scores.size} boxes" }
         val least = max(leastScore, by.scoreThreshold)
         val kept = ArrayList<Face>()
         for (i in scores.indices.filter { scores[it] >= least }.sortedByDescending { scores[it] }) {
             val (y, x) = boxes[4 * i] to boxes[4 * i + 1]
             val (height, width) = boxes[4 * i + 2] / 2 to boxes[4 * i + 3] / 2
-            val face = Face(x - width, y - height, x + width, y + height, scores[i])
+            val face = Face(x - width, y - height, x + width, y + height, scores[i], points(landmarks, i))
             if (kept.all { overlap(it, face) <= by.iouThreshold }) kept.add(face)
             if (kept.size == by.maxDetections) break
         }
-        return kept.map { Face(inside(it.left), inside(it.top), inside(it.right), inside(it.bottom), it.score) }
+        return kept
     }
+
+    /** Of row i; in fractions of the input. */
+    private fun points(landmarks: FloatArray?, i: Int) = landmarks?.let { all -> List(5) { Point(all[10 * i + 2 * it + 1], all[10 * i + 2 * it]) } }
+
+    private fun inPicture(face: Face, place: Placement) = Face(
+        inside(place.x(face.left)), inside(place.y(face.top)), inside(place.x(face.right)), inside(place.y(face.bottom)), face.score,
+        face.landmarks?.map { Point(place.x(it.x), place.y(it.y)) },
+    )
 
     /** Intersection over union. */
     fun overlap(a: Face, b: Face): Float {

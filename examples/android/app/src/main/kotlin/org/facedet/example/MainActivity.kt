@@ -68,12 +68,13 @@ class MainActivity : ComponentActivity() {
     }
 }
 
-/** A picture fitted into the view, its faces' boxes over it, a line of text. */
+/** A picture fitted into the view, its faces' boxes and landmarks over it, a line of text. */
 class FacesView(context: Context) : View(context) {
     private var picture: Bitmap? = null
     private var faces = emptyList<Face>()
     private var line = "Starting …"
     private val boxPaint = Paint().apply { color = Color.GREEN; style = Paint.Style.STROKE; strokeWidth = 6f }
+    private val pointPaint = Paint().apply { color = 0xFFFFEA00.toInt() }
     private val textPaint = Paint().apply { color = Color.WHITE; textSize = 42f }
 
     fun show(picture: Bitmap, faces: List<Face>, line: String) {
@@ -100,6 +101,7 @@ class FacesView(context: Context) : View(context) {
                 canvas.drawRect(
                     place.left + face.left * w, place.top + face.top * h, place.left + face.right * w, place.top + face.bottom * h, boxPaint,
                 )
+                for (point in face.landmarks.orEmpty()) canvas.drawCircle(place.left + point.x * w, place.top + point.y * h, 6f, pointPaint)
             }
         }
         canvas.drawText(line, 24f, height - 48f, textPaint)
