@@ -71,7 +71,7 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
         pictures = {}  # {file: {name: picture stretched to its input}}
         for path in files:
             opened = FaceDetector(path)
-            height, width = opened.input_height, opened.input_width
+            height, width = opened.input.size
             names = [f"{number}_{width}x{height}.png" for number in range(len(images))]
             pictures[path] = {name: detector.resize(image, height, width) for name, image in zip(names, images, strict=True)}
             for name, image in pictures[path].items():

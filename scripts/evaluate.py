@@ -57,7 +57,7 @@ def main(argv=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     results = {label: scores.results(label) for label in detectors}
-    summary = {label: _summary(scores, label, results[label], scoring.input_of(detectors[label])) for label in detectors}
+    summary = {label: _summary(scores, label, results[label], detectors[label].input) for label in detectors}
     used = _protocol(args, scores, detectors, own_limits)
     if any("landmarks" in told for told in summary.values()):
         used += LANDMARKS
@@ -131,7 +131,7 @@ def _protocol(args, scores: scoring.Scores, detectors: dict, own_limits: dict[st
     number = f"{len(scores.truth):,}"
     pictures = f"{number} pictures of {_source(args)}" if args.records else f"{number} val pictures"
     faces = "" if scores.official else " on all faces that are not ignored"
-    fitting = _of_each({label: report.fitting(scoring.input_of(detector)) for label, detector in detectors.items()})
+    fitting = _of_each({label: report.fitting(detector.input) for label, detector in detectors.items()})
     return (
         f"WIDER FACE protocol{faces}: {pictures}, each {fitting}, one scale, no flip; "
         f"scores from {_least_scores(args.score_threshold, own_limits)}; IoU 0.5; NMS and cap are the detector's own."

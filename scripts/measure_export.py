@@ -71,7 +71,7 @@ def main(argv=None) -> int:
     timed = {kind: FaceDetector(detector.path) for kind, detector in detectors.items()}
     with tqdm(total=11, desc="latency", unit="round") as bar:
         times = benchmark.latency(timed, images, 10, bar.update)
-    fitting = report.fitting(scoring.input_of(by_default), "the input")
+    fitting = report.fitting(by_default.input, "the input")
     card["measured"] = {
         "protocol": f"WIDER FACE protocol on {len(names):,} of its 3,226 val pictures, each {fitting}, one scale, no flip; "
         f"scores from {max(protocol.LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
@@ -103,7 +103,7 @@ def _landmarks(args, detectors: dict) -> dict | None:
 
     pictures, count = validation.sample(validation.find(args.records), args.limit)
     scores = scoring.score(detectors, pictures, count, "landmarks")
-    of_kinds = {kind: landmarks.errors(scores, kind, scoring.input_of(detector)) for kind, detector in detectors.items()}
+    of_kinds = {kind: landmarks.errors(scores, kind, detector.input) for kind, detector in detectors.items()}
     errors = {kind: found.as_dict() for kind, found in of_kinds.items() if found}
     if not errors:
         raise records.RecordsError(f"There is no landmark to compare: {args.records} holds none, or the files in the folder give none")

@@ -14,7 +14,7 @@ ORDER = (
     "runtime", "data", "od_api", "recipe", "augment", "layers", "assign", "detectors", "quantization", "weights", "evaluation", "training", "export",
 )  # fmt: skip
 LIGHT = ("runtime", "data/widerface", "data/mat_file", "data/official_files", "data/jpeg", "evaluation/protocol", "evaluation/dataset",
-         "evaluation/report", "evaluation/rotation", "training/run_record", "training/backup")  # fmt: skip
+         "evaluation/report", "evaluation/scoring", "evaluation/landmarks", "evaluation/rotation", "training/run_record", "training/backup")  # fmt: skip
 
 
 def imports_of(path: pathlib.Path) -> set[str]:

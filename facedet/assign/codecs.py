@@ -44,7 +44,8 @@ class FasterRcnnCodec:
     def decode(self, codes, anchors_yxhw):
         """-> ycenter, xcenter, height, width."""
         centers = codes[..., :2] * (anchors_yxhw[..., 2:] / self.center_scales) + anchors_yxhw[..., :2]
-        return tf.concat([centers, tf.exp(codes[..., 2:] * (1.0 / self.side_scales)) * anchors_yxhw[..., 2:]], -1)
+        sides = tf.exp(codes[..., 2:] * (1.0 / self.side_scales)) * anchors_yxhw[..., 2:]
+        return tf.concat([centers, sides], codes.shape.rank - 1)
 
     def encode_points(self, points_yx, anchors_yxhw):
         sides = anchors_yxhw[..., None, 2:] + _EPSILON

@@ -112,9 +112,12 @@ class SSD(Detector):
         return tf.scatter_nd(at, tf.reshape(found, [-1]), tf.shape(told.weights, out_type=tf.int64))
 
     def _classes(self, told: targets.Targets):
-        """[B, A, C]: 1 in the face's column, and in the background's, the first, for what is none."""
+        """[B, A, C]: 1 in the face's column, the last; the background's, the first, is 0 throughout or 1 where there is no face."""
         face = tf.cast(told.positive, tf.float32)[..., None]
-        return tf.concat([1.0 - face, face], -1) if self.recipe.add_background_class else face
+        if not self.recipe.add_background_class:
+            return face
+        background = tf.zeros_like(face) if self.recipe.encode_background_as_zeros else 1.0 - face
+        return tf.concat([background, face], -1)
 
     def _class_weights(self, told: targets.Targets):
         weights = tf.where(told.positive, told.weights, told.background * self.recipe.loss.negative_class_weight)

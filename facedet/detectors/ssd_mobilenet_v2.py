@@ -15,6 +15,8 @@ EXTRA_DEPTHS = (512, 256, 256, 128)
 
 
 def build(recipe: Recipe) -> SSD:
+    if recipe.feature_extractor.fpn:
+        raise ConfigError("feature_extractor.fpn: ssd_mobilenet_v2_keras has no pyramid; ssd_mobilenet_v2_fpn_keras has.")
     if mobilenet_v2.table(recipe.feature_extractor) != (mobilenet_v2.STEM_CHANNELS, mobilenet_v2.STAGES):
         raise ConfigError(
             "[facedet.backbone]: ssd_mobilenet_v2_keras is the OD API's own network; ssd_mobilenet_v2_fpn_keras can have one."

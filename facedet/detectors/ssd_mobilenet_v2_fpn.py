@@ -18,6 +18,8 @@ from facedet.recipe.recipe import Pyramid, Recipe
 
 def build(recipe: Recipe) -> SSD:
     fpn = recipe.feature_extractor.fpn
+    if fpn is None:
+        raise ConfigError("feature_extractor.fpn is missing: min_level, max_level and additional_layer_depth are wanted in it.")
     if not 2 <= fpn.min_level <= 5 or fpn.max_level < fpn.min_level:
         raise ConfigError(f"fpn: min_level {fpn.min_level}, max_level {fpn.max_level}: min_level is 2 to 5 and not above max_level.")
     return SSD(recipe, _network)

@@ -21,7 +21,7 @@ class CheckpointDetector:
 
     def __init__(self, detector: Detector, quantizable: QuantizableNetwork, quantize: bool, score_threshold: float = 0.5):
         self.detector, self.quantizable, self.quantize, self.score_threshold = detector, quantizable, quantize, score_threshold
-        self.input_height, self.input_width = detector.input.size
+        self.input = detector.input
         spec = tf.TensorSpec([None, *detector.input.size, 3], tf.uint8)
         self._predict = tf.function(self._predictions, input_signature=[spec])
 

@@ -11,7 +11,6 @@ from facedet.data.records import Labels
 from facedet.data.widerface import SUBSETS
 from facedet.evaluation import protocol
 from facedet.evaluation.protocol import Detections, GroundTruth
-from facedet.runtime.input_spec import InputSpec
 
 BATCH = 16  # pictures that detect_batch() gets at once
 ALL_FACES = "all"  # the one subset of pictures without the official lists
@@ -54,11 +53,6 @@ class Scores:
     def recall_by_height(self, detector: str) -> list[dict]:
         """The rows of protocol.recall_by_height."""
         return protocol.recall_by_height(self.detections[detector], self.truth)
-
-
-def input_of(detector) -> InputSpec:
-    """What the network of a FaceDetector or a CheckpointDetector takes."""
-    return detector.input if hasattr(detector, "input") else detector.detector.input
 
 
 def score(detectors: dict, pictures: Iterable[Picture], total: int | None = None, description: str = "evaluate", keep: int = 0) -> Scores:

@@ -15,13 +15,14 @@ from tqdm import tqdm
 
 from facedet import errors
 from facedet.data import records
-from facedet.evaluation import protocol, validation
+from facedet.evaluation import protocol, scoring, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card, folder, parity
 from facedet.export.formats.base import Format
 from facedet.export.formats.tflite import TFLite
 from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Recipe
+from facedet.runtime.input_spec import InputSpec
 from facedet.training import run_record
 from facedet.weights import checkpoints
 
@@ -87,7 +88,7 @@ def export(
             "multiply_adds": _multiply_adds(detector.network),
             "training": run_record.read(pathlib.Path(checkpoints.find(checkpoint)).parent),
             "export": {"command": command, "minutes": round((time.perf_counter() - begin) / 60, 1)},
-            "input": {"height": recipe.input.height, "width": recipe.input.width, "color": "RGB", "range": "0..255"},
+            "input": _input(recipe.input),
             "max_detections": recipe.suppression.max_detections,
             "score_threshold": recipe.suppression.score_threshold,
             "iou_threshold": recipe.suppression.iou_threshold,
@@ -103,6 +104,11 @@ def export(
         if made_card["training"]:
             (weights / run_record.NAME).write_text(json.dumps(made_card["training"], indent=1) + "\n")
     return made_card
+
+
+def _input(spec: InputSpec) -> dict:
+    padding = {"padding": {"place": spec.pad_place, "fill": list(spec.fill)}} if spec.resize == "pad" else {}
+    return {"height": spec.height, "width": spec.width, "color": "RGB", "range": "0..255", **padding}
 
 
 def _file_name(name: str, kind, export_format: Format) -> str:
@@ -172,29 +178,18 @@ def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> No
 
 def _parity_report(recipe: Recipe, detectors, references, precisions, count) -> dict:
     paths = pipeline_config.input_paths(recipe.data.evaluation, "eval_input_reader")
-    split = records.check_shards(paths)
-    total = sum(shard["examples"] for shard in split["shards"])
-    step = max(1, total // count)
-    pictures, truth, official = [], {}, False
-    for name, encoded, labels in itertools.islice(records.read_examples(paths), 0, step * count, step):
-        image = validation.decode(encoded)
-        pictures.append((name, image))
-        truth[name] = validation.ground_truth(labels, *image.shape[:2])
-        official |= labels.eval_subsets is not None
-    if not pictures:
+    pictures, number = validation.sample(paths, count)
+    if not number:
         raise ExportError("eval_input_reader holds no picture to compare checkpoint and files on.")
-    rows = parity.compare(detectors, references, pictures, truth)
+    scores = scoring.score(detectors, pictures, number, "parity")
+    rows = parity.compare(scores, references)
     parity.check(rows, precisions)
     return {
         "records": recipe.data.evaluation[0],
-        "pictures": len(pictures),
-        "official_subsets": official,
+        "pictures": number,
+        "official_subsets": scores.official,
         "protocol": validation.PROTOCOL,
         "matched_score": parity.MATCHED_SCORE,
-        "limits": ", ".join(
-            f"{p}: AP -{limit.average_precision} and one face, IoU {limit.median_iou}, score {limit.median_score}"
-            for p, limit in parity.LIMITS.items()
-        )
-        + ".",
+        "limits": parity.limits_in_words(rows),
         "rows": rows,
     }

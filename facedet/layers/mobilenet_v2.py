@@ -1,6 +1,5 @@
 """The MobileNetV2 backbone (Sandler et al. 2018, arXiv:1801.04381), its layers named as in Keras's application."""
 
-from facedet.errors import ConfigError
 from facedet.layers.blocks import Blocks, layers, make_divisible
 from facedet.recipe.recipe import FeatureExtractor
 
@@ -10,18 +9,10 @@ STEM_CHANNELS = 32
 
 
 def table(extractor: FeatureExtractor) -> tuple[int, tuple]:
-    """Channels of the first convolution, and STAGES, with a config's [facedet.backbone] in place of the paper's numbers.
-
-    ConfigError where its lists do not fit the six stages that detectors use.
-    """
+    """Channels of the first convolution, and STAGES, with a config's [facedet.backbone] in place of the paper's numbers."""
     stages = list(STAGES)
     for key, column in (("expansions", 0), ("blocks", 2)):
         values = getattr(extractor, key)
-        if not values:
-            continue
-        if len(values) != len(STAGES) - 1 or min(values) < 1 or (key == "expansions" and values[0] != 1):
-            rule = f"{len(STAGES) - 1} numbers, 1 and more" + (", the first 1" if key == "expansions" else "")
-            raise ConfigError(f"[facedet.backbone] {key}: {list(values)}: {rule} are wanted, one a stage.")
         for i, value in enumerate(values):
             stages[i] = (*stages[i][:column], value, *stages[i][column + 1 :])
     return extractor.stem_channels or STEM_CHANNELS, tuple(stages)
@@ -34,7 +25,6 @@ def backbone(image, blocks: Blocks, extractor: FeatureExtractor, classifier_laye
     and 'out_relu', stride 32, the two maps that SSD taps.
     classifier_layers: with the last block and the 1x1 convolution after it, which widen the features for a classifier.
     """
-
     stem, stages = table(extractor)
 
     def depth(channels):

@@ -75,6 +75,7 @@ def from_message(config, name: str = "pipeline.config") -> Recipe:
         input=_input(config, name),
         num_classes=ssd.num_classes,
         add_background_class=ssd.add_background_class,
+        encode_background_as_zeros=ssd.encode_background_as_zeros,
         feature_extractor=_feature_extractor(ssd.feature_extractor, protos.backbone(config)),
         box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor),
         anchors=_copy(ssd.anchor_generator),
@@ -112,7 +113,7 @@ def _input(config, name: str) -> InputSpec:
 
 
 def _feature_extractor(extractor, backbone) -> FeatureExtractor:
-    paper = backbone.DESCRIPTOR.fields_by_name["stem_channels"].default_value
+    fpn, paper = extractor.fpn, backbone.DESCRIPTOR.fields_by_name["stem_channels"].default_value
     return FeatureExtractor(
         type=extractor.type,
         depth_multiplier=extractor.depth_multiplier,
@@ -120,7 +121,7 @@ def _feature_extractor(extractor, backbone) -> FeatureExtractor:
         num_layers=extractor.num_layers,
         use_explicit_padding=extractor.use_explicit_padding,
         use_depthwise=extractor.use_depthwise,
-        fpn=Pyramid(extractor.fpn.min_level, extractor.fpn.max_level, extractor.fpn.additional_layer_depth),
+        fpn=Pyramid(fpn.min_level, fpn.max_level, fpn.additional_layer_depth) if extractor.HasField("fpn") else None,
         hyperparams=_hyperparams(extractor.conv_hyperparams),
         stem_channels=0 if backbone.stem_channels == paper else backbone.stem_channels,
         expansions=tuple(backbone.expansions),
@@ -138,9 +139,6 @@ def _box_predictor(predictor) -> BoxPredictor:
 
 
 def _hyperparams(said) -> Hyperparams:
-    activation = {1: "relu", 2: "relu6"}.get(said.activation)
-    if activation is None:
-        raise ConfigError(f"conv_hyperparams.activation: {said.activation}: only RELU and RELU_6 can be quantized.")
     regularizer = said.regularizer
     kind = regularizer.WhichOneof("regularizer_oneof")
     return Hyperparams(
@@ -150,7 +148,7 @@ def _hyperparams(said) -> Hyperparams:
         regularize_depthwise=said.regularize_depthwise,
         bn_momentum=said.batch_norm.decay,
         bn_epsilon=said.batch_norm.epsilon,
-        activation=activation,
+        activation={1: "relu", 2: "relu6"}[said.activation],
     )
 
 
@@ -159,11 +157,9 @@ def _initializer(said) -> tuple:
     if kind in ("truncated_normal_initializer", "random_normal_initializer"):
         chosen = getattr(said, kind)
         return kind.removesuffix("_initializer"), chosen.mean, chosen.stddev
-    if kind == "variance_scaling_initializer":
-        chosen = said.variance_scaling_initializer
-        mode = ("fan_in", "fan_out", "fan_avg")[chosen.mode]
-        return "variance_scaling", chosen.factor, mode, "uniform" if chosen.uniform else "truncated_normal"
-    raise ConfigError(f"conv_hyperparams.initializer: {kind}: use truncated_normal, random_normal or variance_scaling.")
+    chosen = said.variance_scaling_initializer
+    mode = ("fan_in", "fan_out", "fan_avg")[chosen.mode]
+    return "variance_scaling", chosen.factor, mode, "uniform" if chosen.uniform else "truncated_normal"
 
 
 def _box_coder(config) -> BoxCoder:
@@ -262,11 +258,7 @@ def check_data(recipe: Recipe) -> tuple[list[str], list[str]]:
     Returns the record files for training and for evaluation. Raises ConfigError or records.RecordsError.
     """
     for reader, path in recipe.data.label_maps.items():
-        if not pathlib.Path(path).is_file():
-            raise ConfigError(
-                f"{recipe.name}: {reader}.label_map_path: {path} is not there (looked for from {pathlib.Path.cwd()}). "
-                "The project's is label_maps/face_label_map.pbtxt; facedet needs none, so the key can also be left out."
-            )
+        checks.check_label_map(path, f"{recipe.name}: {reader}.label_map_path")
     train = input_paths(recipe.data.train, "train_input_reader")
     most = records.check_shards(train)["max_faces_per_image"]
     cap = recipe.training.max_faces

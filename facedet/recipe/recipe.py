@@ -49,7 +49,7 @@ class FeatureExtractor:
     num_layers: int
     use_explicit_padding: bool
     use_depthwise: bool
-    fpn: Pyramid
+    fpn: Pyramid | None
     hyperparams: Hyperparams
     stem_channels: int
     expansions: tuple[int, ...]
@@ -179,6 +179,7 @@ class Recipe:
     input: InputSpec
     num_classes: int
     add_background_class: bool
+    encode_background_as_zeros: bool
     feature_extractor: FeatureExtractor
     box_predictor: BoxPredictor
     anchors: object

@@ -85,7 +85,7 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     from PIL import Image
 
     from facedet import FaceDetector
-    from facedet.evaluation import protocol
+    from facedet.evaluation import protocol, scoring
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
     from facedet.export import parity
     from facedet.export.formats import tflite
@@ -97,7 +97,7 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     from skimage import data
 
     image = np.asarray(Image.fromarray(data.astronaut()).resize((400, 400)))
-    truth = {"e/a.jpg": protocol.GroundTruth(np.asarray([[141.0, 53, 70, 88]]), np.ones((1, 3), bool))}
+    truth = protocol.GroundTruth(np.asarray([[141.0, 53, 70, 88]]), np.ones((1, 3), bool))
     expected = reference.detect(image)
 
     class Fixed:
@@ -111,18 +111,20 @@ def test_shuffled_weights_fail_the_parity_gate(exported):
     shuffled = exported.parent / "shuffled.tflite"
     shuffled.write_bytes(tflite.TFLite().write(reference.detector, reference.quantizable, Kind("int8", SUPPRESSED)))
     (right,) = exported.glob("*_int8.tflite")
-    pictures, against = [("e/a.jpg", image)], {"int8": "checkpoint"}
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(right, protocol.LEAST_SCORE)}, against, pictures, truth)
-    parity.check(rows, {"int8": "int8"})
-    rows = parity.compare({"checkpoint": Fixed(), "int8": FaceDetector(shuffled, protocol.LEAST_SCORE)}, against, pictures, truth)
+
+    def rows(file):
+        detectors = {"checkpoint": Fixed(), "int8": FaceDetector(file, protocol.LEAST_SCORE)}
+        return parity.compare(scoring.score(detectors, [scoring.Picture("e/a.jpg", image, truth)]), {"int8": "checkpoint"})
+
+    parity.check(rows(right), {"int8": "int8"})
     with pytest.raises(parity.ParityError, match="int8"):
-        parity.check(rows, {"int8": "int8"})
+        parity.check(rows(shuffled), {"int8": "int8"})
 
 
 def test_a_failed_gate_leaves_nothing_behind(records_dir, tmp_path, monkeypatch):
     from facedet.export import exporter, parity
 
-    monkeypatch.setitem(parity.LIMITS, "float32", parity.Limits(-1.0, 0.9, 0.1))  # no file can gain so much
+    monkeypatch.setitem(parity.LIMITS, "float32", parity.Limits(-1.0, 0.9, 0.1, 0.1))  # no file can gain so much
     config = tmp_path / "some.config"
     config.write_text(config_text(records_dir))
     with pytest.raises(parity.ParityError, match="float32: easy AP"):
