@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from facedet.augment.picture import Picture, with_probability
 
+_ABOUT_GREY = ((0.0, -1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 1.0, 0.0))  # the axis from black to white, as a cross product
+
 
 def photometric_distortion(
     probability: float = 0.5,
@@ -19,13 +21,20 @@ def photometric_distortion(
     max_hue: float = 0.05,
 ) -> Callable:
     """Brightness is moved by up to max_brightness of its range, contrast and saturation are multiplied by 1 -+ max_contrast and
-    1 -+ max_saturation, hue is turned by up to max_hue of the circle."""
+    1 -+ max_saturation, hue is turned by up to max_hue of the circle, about grey: together one 3 x 3 matrix."""
 
     def distorted(image):
-        image = tf.clip_by_value(image + _between(-max_brightness, max_brightness) * 255, 0, 255)
-        image = tf.clip_by_value(tf.image.adjust_contrast(image, _between(1 - max_contrast, 1 + max_contrast)), 0, 255)
-        image = tf.image.adjust_saturation(image, _between(1 - max_saturation, 1 + max_saturation))
-        return tf.image.adjust_hue(image, _between(-max_hue, max_hue))
+        saturation = _between(1 - max_saturation, 1 + max_saturation)
+        angle = 2 * math.pi * _between(-max_hue, max_hue)
+        saturated = saturation * tf.eye(3) + (1 - saturation) * tf.constant([[0.299, 0.587, 0.114]] * 3)
+        turned = (
+            tf.cos(angle) * tf.eye(3) + (1 - tf.cos(angle)) / 3 * tf.ones([3, 3]) + tf.sin(angle) / math.sqrt(3) * tf.constant(_ABOUT_GREY)
+        )
+        mean = tf.reduce_mean(image, axis=[0, 1])
+        brightness = mean + _between(-max_brightness, max_brightness) * 255
+        contrast = _between(1 - max_contrast, 1 + max_contrast)
+        changed = contrast * (image - mean) + brightness
+        return tf.clip_by_value(tf.tensordot(changed, tf.transpose(turned @ saturated), 1), 0, 255)
 
     return _of_pixels(probability, distorted)
 

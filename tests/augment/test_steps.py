@@ -123,6 +123,18 @@ def test_colours_change_and_faces_stay(name):
         assert max(changes) == 0 if probability == 0 else 0.1 < max(changes) < 60 and len(set(changes)) == 6
 
 
+def test_grey_has_no_hue_and_colours_change_theirs():
+    grey = marked_picture.picture()._replace(image=tf.fill([8, 8, 3], 90.0))
+    step = traced(colour.photometric_distortion(probability=1, max_brightness=0, max_contrast=0, max_saturation=1, max_hue=0.5))
+    np.testing.assert_allclose(step(grey).image, 90, atol=1e-3)
+    red = grey._replace(image=tf.tile(tf.constant([[[90.0, 60.0, 60.0]]]), [8, 8, 1]))
+    strongest = {int(step(red).image.numpy()[0, 0].argmax()) for _ in range(40)}
+    assert strongest == {0, 1, 2}
+    paler = traced(colour.photometric_distortion(probability=1, max_brightness=0, max_contrast=0, max_saturation=1, max_hue=0))
+    spread = [float(np.ptp(paler(red).image.numpy()[0, 0])) for _ in range(40)]
+    assert min(spread) < 10 and 50 < max(spread) < 61
+
+
 def test_blur_keeps_a_plain_picture_to_its_border():
     plain = marked_picture.picture()._replace(image=tf.fill([20, 30, 3], 90.0))
     np.testing.assert_allclose(traced(colour.blur(probability=1, max_sigma=3))(plain).image, 90, atol=1e-3)
