@@ -61,15 +61,16 @@ def _measure(args) -> float:
 
     if args.only != "stock":
         memory.keep_freed_memory()
+    from facedet.augment import pipeline
     from facedet.od_api import stock_training
     from facedet.recipe import pipeline_config
-    from facedet.training import input_pipeline, trainer
+    from facedet.training import trainer
 
     if args.only in ("stock", "ours_stock"):
-        config = pipeline_config.read(args.stock_config)
+        config = pipeline_config.message(args.stock_config)
         config.model.ssd.image_resizer.fixed_shape_resizer.height = config.model.ssd.image_resizer.fixed_shape_resizer.width = 224
     else:
-        config = pipeline_config.read(args.pipeline_config_path)
+        config = pipeline_config.message(args.pipeline_config_path)
     config.train_config.batch_size = BATCH_SIZE
     if args.only == "stock":
         from google.protobuf import text_format
@@ -80,9 +81,10 @@ def _measure(args) -> float:
             return BATCH_SIZE / stock_training.seconds_per_step(file.name, args.steps + 3)
     config.train_config.max_number_of_boxes = 2000
     config.train_config.ClearField("fine_tune_checkpoint")
+    recipe = pipeline_config.from_message(config)
     with tempfile.TemporaryDirectory() as directory:
-        trainer = trainer.Trainer(config, directory, say=lambda text: None)
-        dataset = input_pipeline.dataset(trainer.train_paths, config.train_config, trainer.model.input_size)
+        trainer = trainer.Trainer(recipe, directory, say=lambda text: None)
+        dataset = pipeline.dataset(trainer.train_paths, recipe.augmentation, recipe.input, BATCH_SIZE)
         batches = iter(dataset)
         if args.only == "input":
             for _ in range(5):
