@@ -23,6 +23,7 @@ from tabulate import tabulate
 
 from facedet import DetectorError, FaceDetector
 from facedet.runtime import boxes, detector
+from facedet.runtime.input_spec import resize
 
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
@@ -73,7 +74,7 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
             opened = FaceDetector(path)
             height, width = opened.input.size
             names = [f"{number}_{width}x{height}.png" for number in range(len(images))]
-            pictures[path] = {name: detector.resize(image, height, width) for name, image in zip(names, images, strict=True)}
+            pictures[path] = {name: resize(image, height, width) for name, image in zip(names, images, strict=True)}
             for name, image in pictures[path].items():
                 Image.fromarray(image).save(pathlib.Path(directory) / name)
         (pathlib.Path(directory) / "pictures.json").write_text(json.dumps({path: list(named) for path, named in pictures.items()}))

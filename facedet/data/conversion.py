@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from facedet.data import jpeg, records, widerface, workers
-from facedet.runtime import boxes
 from facedet.data.widerface import Entry, FaceImage, Problem, WiderFace, WiderFaceError
+from facedet.runtime import boxes
 
 SHARD_BYTES = 64 * 2**20
 WRITTEN, IGNORED, DROPPED = "written", "ignored", "dropped"

@@ -11,8 +11,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from facedet.runtime import boxes
 from facedet.data.widerface import NUM_LANDMARKS, SUBSETS
+from facedet.runtime import boxes
 
 _BACKGROUNDS = ("coffee", "chelsea", "rocket", "hubble_deep_field", "retina", "brick", "grass", "gravel")
 _HEAD_XYXY = (150, 18, 306, 196)  # of the portrait: what is cut out

@@ -17,7 +17,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from facedet.data import mat_file
-from facedet.data.official_files import MOST_IMAGE_BYTES, MOST_LANDMARK_BYTES, WiderFaceError, check_size, open_zip, read_file, read_member, text
+from facedet.data.official_files import (
+    MOST_IMAGE_BYTES,
+    MOST_LANDMARK_BYTES,
+    WiderFaceError,
+    check_size,
+    open_zip,
+    read_file,
+    read_member,
+    text,
+)
 
 ATTRIBUTES = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")  # the order of the annotation's columns
 NUM_LANDMARKS = 5  # eyes, nose, mouth corners; the first of each pair is at image-left

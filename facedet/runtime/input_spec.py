@@ -91,7 +91,7 @@ class InputSpec:
     def normalize(self, images):
         """float [..., H, W, 3] RGB 0..255, of numpy or TensorFlow -> the network's values."""
         if self.is_uniform:
-            return images * self.scale[0] + self.offset[0]
+            return images * self.scale[0] - self.mean[0] * self.scale[0]
         if self.colour_order == "BGR":
             images = images[..., ::-1]
         return images * np.asarray(self.scale, np.float32) + np.asarray(self.offset, np.float32)

@@ -210,7 +210,6 @@ def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, 
 def test_a_full_disk_is_one_sentence_and_the_older_export_stays(records_dir, tmp_path, monkeypatch):
     from facedet.export import exporter
     from facedet.export.formats import tflite
-    from facedet.export.formats.base import SUPPRESSED, Kind
 
     shutil.copytree(SHIPPED, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

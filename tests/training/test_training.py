@@ -240,9 +240,7 @@ def test_a_picture_that_cannot_be_decoded_is_named_and_left_out(quick_config, re
 def test_too_many_of_them_end_the_run_with_a_checkpoint(quick_config, records_dir, own_records, tmp_path):
     names = broken(own_records, "train", 24)  # all
     quick_config.write_text(quick_config.read_text().replace(str(records_dir), str(own_records)))
-    with pytest.raises(
-        records.RecordsError, match=r"of 24 training pictures cannot be decoded, more than 1%, such as .*jpg"
-    ) as told:
+    with pytest.raises(records.RecordsError, match=r"of 24 training pictures cannot be decoded, more than 1%, such as .*jpg") as told:
         quick(quick_config, tmp_path / "model").train(Schedule(num_steps=8))
     assert any(name in str(told.value) for name in names) and step_of(tmp_path / "model") == 0
 

@@ -43,9 +43,10 @@ def test_what_does_nothing_can_go():
             norm.set_weights([np.zeros_like(part) for part in norm.get_weights()[:2]] + norm.get_weights()[2:])
     assert narrowing.narrow(wide, narrow) == []
     images = generator.uniform(-1, 1, (2, 96, 96, 3)).astype(np.float32)
-    for ours, theirs in zip(narrow(images), wide(images), strict=True):
-        assert np.ptp(theirs) > 0.1
-        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+    ours, theirs = narrow(images), wide(images)
+    for name, values in theirs.items():
+        assert np.ptp(values) > (0.1 if name.startswith("class") else 0)
+        np.testing.assert_allclose(ours[name], values, atol=1e-4 * np.abs(values).max())
 
 
 def test_a_larger_backbone_is_refused():

@@ -20,10 +20,10 @@ from facedet.detectors.base import Detector
 from facedet.export.formats import flatbuffer, metadata
 from facedet.export.formats.base import BOXES, PRECISIONS, RAW, SUPPRESSED, Kind
 from facedet.quantization.network import QuantizableNetwork
-from facedet.runtime.detector import FaceDetector
+from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector
 
 INPUT = "image"
-POST_PROCESS_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+
 
 
 class TFLite:
@@ -53,12 +53,12 @@ class TFLite:
         with_points = detector.num_points and kind.variant != BOXES
         if kind.variant == RAW:
             outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _raw(detector, heads)))
-            names = [name for name in ("raw_boxes", "raw_scores", "raw_landmarks") if name in outputs]
+            names = [name for name in OUTPUTS_RAW_LANDMARKS if name in outputs]
         elif with_points:
             outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _suppressed(detector, heads)))
-            names = ["detection_boxes", "detection_scores", "detection_landmarks", "num_detections"]
+            names = OUTPUTS_WITH_NMS_LANDMARKS
         else:
-            outputs, names = _post_processed(joined, detector), POST_PROCESS_OUTPUTS
+            outputs, names = _post_processed(joined, detector), OUTPUTS_WITH_NMS
         with_nms, limits = kind.variant != RAW, detector.suppression
         description = f"facedet face detector, {kind.precision}, {'with NMS' if with_nms else 'raw'}"
         about = metadata.model_metadata(detector.input, names, limits.max_detections if with_nms else _boxes(joined, outputs), description)
