@@ -39,5 +39,9 @@ def detector(config: TrainEvalPipelineConfig) -> options.DetectorOptions:
     return config.Extensions[options.detector]
 
 
+def loss(config: TrainEvalPipelineConfig) -> options.LossOptions:
+    return config.Extensions[options.loss]
+
+
 def box_coder(config: TrainEvalPipelineConfig) -> options.BoxCoderOptions:
     return config.Extensions[options.box_coder]

@@ -81,12 +81,12 @@ def from_message(config, name: str = "pipeline.config") -> Recipe:
         anchors=_copy(ssd.anchor_generator),
         box_coder=_box_coder(config),
         matching=_matching(ssd.matcher.argmax_matcher, protos.training(config)),
-        loss=_loss(ssd, train, protos.training(config)),
+        loss=_loss(ssd, train, protos.training(config), protos.loss(config)),
         score_converter=ssd.post_processing.DESCRIPTOR.fields_by_name["score_converter"]
         .enum_type.values_by_number[ssd.post_processing.score_converter]
         .name,
         suppression=_suppression(ssd.post_processing.batch_non_max_suppression),
-        training=_training(ssd, train),
+        training=_training(ssd, train, protos.training(config)),
         augmentation=Augmentation(tuple(map(_copy, train.data_augmentation_options)), tuple(map(_copy, protos.augmentation(config).step))),
         data=_data(config),
         quantization=Quantization(graph.quantization.delay) if graph.HasField("quantization") else None,
@@ -184,12 +184,13 @@ def _matching(argmax, said) -> Matching:
     )
 
 
-def _loss(ssd, train, said) -> Loss:
+def _loss(ssd, train, said, options) -> Loss:
     return Loss(
         message=_copy(ssd.loss),
         classification_weight=ssd.loss.classification_weight,
         localization_weight=ssd.loss.localization_weight,
         landmark_weight=said.landmark_weight,
+        classification=options.classification,
         negative_class_weight=ssd.negative_class_weight,
         normalize_by_matches=ssd.normalize_loss_by_num_matches,
         normalize_by_code_size=ssd.normalize_loc_loss_by_codesize,
@@ -205,7 +206,7 @@ def _suppression(said) -> Suppression:
     )
 
 
-def _training(ssd, train) -> Training:
+def _training(ssd, train, said) -> Training:
     optimizer = train.optimizer
     return Training(
         batch_size=train.batch_size,
@@ -219,6 +220,7 @@ def _training(ssd, train) -> Training:
         frozen=tuple(train.freeze_variables),
         updated=tuple(train.update_trainable_variables),
         max_faces=train.max_number_of_boxes,
+        one_cycle=_copy(said.one_cycle) if said.HasField("one_cycle") else None,
     )
 
 

@@ -99,12 +99,14 @@ class Loss:
     """model.ssd.loss and its neighbours. message: object_detection.protos.Loss, for facedet.od_api.losses.
 
     landmark_weight: of the points' smooth L1, which only faces with points have.
+    classification: '' for the message's, or 'balanced_cross_entropy'.
     """
 
     message: object
     classification_weight: float
     localization_weight: float
     landmark_weight: float
+    classification: str
     negative_class_weight: float
     normalize_by_matches: bool
     normalize_by_code_size: bool
@@ -126,6 +128,7 @@ class Training:
 
     moving_average_decay: of the averaged weights, or None.  gradient_clipping: by norm, or 0.
     initial_weights: '', 'imagenet', an .npz or a checkpoint.  backbone_only: of those, the backbone's alone.
+    one_cycle: facedet.OneCycle, in place of the optimizer's rate and momentum, or None.
     frozen, updated: freeze_variables and update_trainable_variables, patterns of weights' names.
     """
 
@@ -140,6 +143,7 @@ class Training:
     frozen: tuple[str, ...]
     updated: tuple[str, ...]
     max_faces: int
+    one_cycle: object | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ _SCALES = "y_scale x_scale height_scale width_scale"
 # {parent: keys}; "" is the config itself.
 HONOURED = {
     "": "model train_config train_input_reader eval_config eval_input_reader graph_rewriter [facedet.training] [facedet.backbone] "
-    "[facedet.input] [facedet.augmentation] [facedet.detector] [facedet.box_coder]",
+    "[facedet.input] [facedet.augmentation] [facedet.detector] [facedet.box_coder] [facedet.loss]",
     "model": "ssd",
     "ssd": "image_resizer feature_extractor box_coder matcher similarity_calculator encode_background_as_zeros negative_class_weight "
     "box_predictor anchor_generator post_processing normalize_loss_by_num_matches normalize_loc_loss_by_codesize loss freeze_batchnorm "
@@ -110,7 +110,9 @@ HONOURED = {
     "random_square_crop_by_scale": "max_border scale_min scale_max num_scales",
     "random_scale_crop_and_pad_to_square": "output_size scale_min scale_max",
     "adjust_gamma": "gamma gain",
-    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight",
+    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle",
+    "one_cycle": "start_learning_rate max_learning_rate end_learning_rate total_steps warmup_share max_momentum min_momentum",
+    "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size",
     "[facedet.backbone]": "stem_channels expansions blocks",
     "[facedet.input]": "colour_order mean scale resize pad_place pad_value",
     "[facedet.augmentation]": "step",
@@ -188,6 +190,8 @@ HONOURED_ONLY_AS = {
     "quantization.weight_bits": ((8,), "TFLite's kernels take 8 bits only"),
     "quantization.activation_bits": ((8,), "TFLite's kernels take 8 bits only"),
     "quantization.symmetric": ((False,), "TFLite's activations are asymmetric"),
+    "[facedet.loss].classification": (("", "balanced_cross_entropy"), "model.ssd.loss says the others"),
+    "[facedet.detector].depth": ((18, 34, 50, 101, 152), "these are the ResNets that there are"),
     "[facedet.box_coder].kind": (("", "linear"), "model.ssd.box_coder says the others"),
 }  # fmt: skip
 
@@ -263,7 +267,8 @@ ABOVE_ZERO = frozenset((
     "exponential_decay_learning_rate.decay_steps", "cosine_decay_learning_rate.total_steps", "schedule.step",
     "train_config.max_number_of_boxes", "[facedet.training].anchors_per_face", "[facedet.backbone].stem_channels",
     "[facedet.backbone].expansions", "[facedet.backbone].blocks", "crop_around_faces.min_area", "crop_around_faces.min_aspect_ratio",
-    "data_anchor_sampling.scales", "jpeg_quality.min_quality",
+    "data_anchor_sampling.scales", "jpeg_quality.min_quality", "one_cycle.total_steps", "one_cycle.max_learning_rate",
+    "[facedet.detector].max_out_background", "[facedet.detector].max_out_face",
 ))  # fmt: skip
 # Numbers that may be at most this.
 AT_MOST = {
@@ -278,7 +283,9 @@ AT_MOST = {
     "crop_around_faces.max_area": 1, "crop_around_faces.least_visible": 1, "rotate.max_degrees": 45, "expand.max_ratio": 8,
     "photometric_distortion.max_brightness": 1, "photometric_distortion.max_contrast": 1, "photometric_distortion.max_saturation": 1,
     "photometric_distortion.max_hue": 0.5, "blur.max_sigma": 20, "noise.max_deviation": 255, "jpeg_quality.max_quality": 100,
-    "data_anchor_sampling.scales": 4096,
+    "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
+    "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
+    "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
 # All other numbers are 0 at least, but these.

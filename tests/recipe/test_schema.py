@@ -10,8 +10,7 @@ from facedet.od_api import protos
 from facedet.recipe import checks, pipeline_config, schema
 
 CONFIG = protos.TrainEvalPipelineConfig.DESCRIPTOR
-EXTENSIONS = [CONFIG.file.pool.FindExtensionByName(f"facedet.{name}") for name in
-              ("training", "backbone", "input", "augmentation", "detector", "box_coder")]  # fmt: skip
+EXTENSIONS = sorted((field for field in CONFIG.file.pool.FindAllExtensions(CONFIG)), key=lambda field: field.number)
 
 
 def named(field) -> str:

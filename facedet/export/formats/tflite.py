@@ -25,7 +25,6 @@ from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OU
 INPUT = "image"
 
 
-
 class TFLite:
     """A formats.base.Format. Bodies are converted once a network and precision."""
 
