@@ -12,7 +12,7 @@ from facedet.detectors.ssd import SSD
 from facedet.errors import ConfigError
 from facedet.keras2 import keras
 from facedet.layers import heads, mobilenet_v2
-from facedet.layers.blocks import Blocks, layers
+from facedet.layers.blocks import Blocks, enlarged, layers
 from facedet.recipe.recipe import Pyramid, Recipe
 
 
@@ -52,19 +52,10 @@ def _pyramid(taps: dict, blocks: Blocks, fpn: Pyramid, separable: bool) -> list:
         if above is not None:
             if above.shape[-1] != depth(level):
                 above = blocks.conv_bn(above, depth(level), 1, name=f"narrow_{level}", activate=False)
-            above = _enlarged(above, x.shape[1:3], level)
+            above = enlarged(above, x.shape[1:3], f"upsample_{level}")
             x = layers.Add(name=f"merge_{level}")([x, above])
         above = x
         maps[level] = smooth(x, depth(level), 1, f"smooth_{level}")
     for level in range(6, fpn.max_level + 1):
         maps[level] = smooth(maps[level - 1], depth(level), 2, f"extra_{level}")
     return [maps[level] for level in range(fpn.min_level, fpn.max_level + 1)]
-
-
-def _enlarged(x, places: tuple[int, int], level: int):
-    """Twice the size by nearest neighbour; where the finer map is odd, as 15 over 8, without what lies beyond it."""
-    x = layers.UpSampling2D(2, interpolation="nearest", name=f"upsample_{level}")(x)
-    beyond = [have - wanted for have, wanted in zip(x.shape[1:3], places, strict=True)]
-    if not any(beyond):
-        return x
-    return layers.Cropping2D(tuple((0, rest) for rest in beyond), name=f"upsample_{level}_crop")(x)

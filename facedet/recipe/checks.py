@@ -178,15 +178,6 @@ def _check_backbone(config) -> None:
             raise ConfigError(f"[facedet.backbone] {key}: {list(values)}: {rule} are wanted, one a stage.")
 
 
-def _check_head(config) -> None:
-    predictor = config.model.ssd.box_predictor.convolutional_box_predictor
-    if predictor.use_depthwise and not predictor.conv_hyperparams.HasField("batch_norm"):
-        raise ConfigError(
-            "model.ssd.box_predictor.convolutional_box_predictor.conv_hyperparams: batch_norm is wanted in it, and there is none: "
-            "with use_depthwise there is one between the two convolutions."
-        )
-
-
 def _check_background(config) -> None:
     ssd = config.model.ssd
     if not ssd.add_background_class and not ssd.encode_background_as_zeros:
@@ -263,6 +254,6 @@ def _check_idle(config) -> None:
 
 
 _BETWEEN_KEYS = (
-    _check_steps, _check_patterns, _check_backbone, _check_head, _check_background, _check_suppression, _check_landmarks, _check_augmentation,
+    _check_steps, _check_patterns, _check_backbone, _check_background, _check_suppression, _check_landmarks, _check_augmentation,
     _check_averages, _check_readers, _check_idle,
 )  # fmt: skip

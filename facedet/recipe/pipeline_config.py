@@ -146,7 +146,7 @@ def _hyperparams(said) -> Hyperparams:
         l1=regularizer.l1_regularizer.weight if kind == "l1_regularizer" else 0.0,
         l2=regularizer.l2_regularizer.weight * 0.5 if kind == "l2_regularizer" else 0.0,  # as the OD API counts it
         regularize_depthwise=said.regularize_depthwise,
-        bn_momentum=said.batch_norm.decay,
+        bn_momentum=said.batch_norm.decay if said.HasField("batch_norm") else None,
         bn_epsilon=said.batch_norm.epsilon,
         activation={1: "relu", 2: "relu6"}[said.activation],
     )

@@ -14,7 +14,8 @@ class Hyperparams:
     """conv_hyperparams of one part of a network.
 
     initializer: ('truncated_normal' | 'random_normal', mean, stddev) or ('variance_scaling', factor, mode, distribution).
-    l1, l2: weights of the regularizer as Keras counts them.  bn_momentum: TensorFlow's, the share that is kept.
+    l1, l2: weights of the regularizer as Keras counts them.
+    bn_momentum: TensorFlow's, the share that is kept; None where there is no batch norm, and biases in its place.
     activation: 'relu6' or 'relu'.
     """
 
@@ -22,7 +23,7 @@ class Hyperparams:
     l1: float
     l2: float
     regularize_depthwise: bool
-    bn_momentum: float
+    bn_momentum: float | None
     bn_epsilon: float
     activation: str
 

@@ -214,7 +214,7 @@ WEIGHED = ("smallest_face: 4.5", "landmark_weight: 0.2")
         ([(LANDMARKS[0], "keypoint_box_coder {}")], "", "keypoint_box_coder.num_keypoints: 5 is wanted"),
         ([(LANDMARKS[0], "")], "", "model.ssd.box_coder: faster_rcnn_box_coder or keypoint_box_coder is wanted"),
         ([("batch_norm { decay: 0.97 epsilon: 0.00001 }", "")], "", "feature_extractor.conv_hyperparams: batch_norm is wanted"),
-        ([("box_code_size: 4", "use_depthwise: true"), HEAD_WITHOUT_BATCH_NORM], "", "box_predictor.conv_hyperparams: batch_norm is wanted"),
+        ([("box_code_size: 4", "use_depthwise: true"), HEAD_WITHOUT_BATCH_NORM], "", None),
         ([("eval_input_reader {", "eval_input_reader {} eval_input_reader {")], "", "eval_input_reader[1]: one is wanted"),
     ],
 )  # fmt: skip
