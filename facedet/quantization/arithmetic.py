@@ -11,7 +11,10 @@ layers = keras.layers
 
 
 def folded(convolution, batch_norm):
-    """Kernel and bias of a convolution with its batch norm's scale and offset folded in, as tensors."""
+    """Kernel and bias of a convolution with its batch norm's scale and offset folded in, as tensors; of a batch norm alone, of 1x1."""
+    if isinstance(convolution, layers.BatchNormalization):
+        scale = convolution.gamma * tf.math.rsqrt(convolution.moving_variance + convolution.epsilon)
+        return tf.reshape(scale, [1, 1, -1, 1]), convolution.beta - convolution.moving_mean * scale
     depthwise = isinstance(convolution, layers.DepthwiseConv2D)
     kernel = convolution.depthwise_kernel if depthwise else convolution.kernel
     channels = kernel.shape[2] * kernel.shape[3] if depthwise else kernel.shape[3]
@@ -33,7 +36,8 @@ def fake_quant_weights(kernel, depthwise: bool):
 
 
 def convolve(step: Step, x, quantize: bool, constant: bool):
-    depthwise = isinstance(step.layer, layers.DepthwiseConv2D)
+    alone = isinstance(step.layer, layers.BatchNormalization)
+    depthwise = alone or isinstance(step.layer, layers.DepthwiseConv2D)
 
     def weights():
         kernel, bias = folded(step.layer, step.batch_norm)
@@ -44,7 +48,7 @@ def convolve(step: Step, x, quantize: bool, constant: bool):
             kernel, bias = (value.numpy() for value in weights())
     else:
         kernel, bias = weights()
-    strides, padding = step.layer.strides, step.layer.padding.upper()
+    strides, padding = ((1, 1), "VALID") if alone else (step.layer.strides, step.layer.padding.upper())
     if depthwise:
         x = tf.nn.depthwise_conv2d(x, kernel, [1, *strides, 1], padding)
     else:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from facedet.keras2 import keras
 from facedet.quantization.arithmetic import convolve, fake_quant, normalize
-from facedet.quantization.plan import CONVOLUTIONS, NotQuantizableError, plan
+from facedet.quantization.plan import RUN_AS_CONVOLUTIONS, NotQuantizableError, plan
 from facedet.runtime.input_spec import InputSpec
 
 layers = keras.layers
@@ -78,7 +78,7 @@ class QuantizableNetwork:
         tensors = {id(self.network.inputs[0]): fake_quant(images, *self._input_range) if quantize else images}
         for step in self._steps:
             inputs = [tensors[id(source)] for source in step.sources]
-            if isinstance(step.layer, CONVOLUTIONS):
+            if isinstance(step.layer, RUN_AS_CONVOLUTIONS):
                 values = convolve(step, inputs[0], quantize, constant)
             elif isinstance(step.layer, layers.Dropout):
                 values = step.layer(inputs[0], training=training)

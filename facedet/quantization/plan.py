@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 from facedet.keras2 import keras
+from facedet.layers.channel_padding import ChannelPadding
 
 layers = keras.layers
 
@@ -15,6 +16,8 @@ class NotQuantizableError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One operation as TFLite runs it: a convolution with its batch norm and activation, a sum, or a move of values.
+
+    A batch norm that follows no convolution, or not at once, is run as a depthwise convolution of 1x1: as `layer`.
 
     sources and target are Keras tensors; `name` is that of the last layer fused and of the range of its output.
     """
@@ -28,8 +31,10 @@ class Step:
 
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
+RUN_AS_CONVOLUTIONS = (*CONVOLUTIONS, layers.BatchNormalization)
 _MOVES = (
     layers.ZeroPadding2D,
+    ChannelPadding,
     layers.Cropping2D,
     layers.UpSampling2D,
     layers.Reshape,
@@ -73,7 +78,7 @@ def plan(network: keras.Model) -> list[Step]:
         if isinstance(layer, CONVOLUTIONS) and (after := follower(layers.BatchNormalization, output)):
             fused.add(id(after))
             batch_norm, output, name = after.layer, after.outputs, names[id(after)]
-        if isinstance(layer, (*CONVOLUTIONS, layers.Add)) and (after := follower(layers.ReLU, output)):
+        if isinstance(layer, (*RUN_AS_CONVOLUTIONS, layers.Add)) and (after := follower(layers.ReLU, output)):
             fused.add(id(after))
             activation, output, name = after.layer, after.outputs, names[id(after)]
         if (
@@ -98,7 +103,7 @@ def _names_of_uses(nodes) -> dict[int, str]:
 
 def _require_quantized_form(layer) -> None:
     said = f"Layer {layer.name!r} ({type(layer).__name__})"
-    if not isinstance(layer, (*CONVOLUTIONS, *_MOVES, *_MIXES)):
+    if not isinstance(layer, (*RUN_AS_CONVOLUTIONS, *_MOVES, *_MIXES)):
         raise NotQuantizableError(f"{said} has no quantized form here; take graph_rewriter out of the config.")
     if isinstance(layer, CONVOLUTIONS):
         depthwise = isinstance(layer, layers.DepthwiseConv2D)

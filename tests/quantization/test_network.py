@@ -112,6 +112,7 @@ def network_of_all_parts():
     joined = layers.Concatenate()([wide, layers.Conv2D(4, 1)(x)])  # no activation before
     x = layers.ReLU()(layers.Add()([layers.BatchNormalization()(layers.Conv2D(8, 1)(joined)), x]))
     x = layers.Dropout(0.3)(layers.ReLU()(layers.Concatenate()([layers.Conv2D(8, 1)(x), x])))  # and one behind
+    x = layers.ReLU()(layers.BatchNormalization()(x))  # of no convolution
     fine = layers.Conv2D(8, 1)(x)
     coarse = layers.Conv2D(8, 1)(layers.MaxPooling2D(2)(x))
     smooth = layers.UpSampling2D(2, interpolation="bilinear")(coarse)
