@@ -5,7 +5,6 @@ they are, or only mirror them, last, at the input's size: whatever the order in 
 OD API come in the config's order where one of them is more than that.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,13 +20,6 @@ from facedet.runtime.input_spec import InputSpec
 _WINDOWS = {step.__name__: step for step in (windows.crop_around_faces, windows.data_anchor_sampling, windows.expand)}
 _MOVES = {"rotate": geometry.rotate}
 _LAST = {step.__name__: step for step in (geometry.mirror, colour.photometric_distortion, colour.blur, colour.noise, colour.jpeg_quality)}
-# What a field may be, ends included, and which one it may not exceed.
-_RANGES = {
-    "probability": (0, 1), "min_area": (0.001, 1), "max_area": (0.001, 1), "min_aspect_ratio": (0.01, 100), "max_aspect_ratio": (0.01, 100),
-    "least_visible": (0, 1), "max_ratio": (1, 8), "max_degrees": (0, 45), "max_brightness": (0, 1), "max_contrast": (0, 1),
-    "max_saturation": (0, 1), "max_hue": (0, 0.5), "max_sigma": (0, 20), "max_deviation": (0, 255), "min_quality": (1, 100),
-    "max_quality": (1, 100), "scales": (1, 4096),
-}  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -43,7 +35,7 @@ class Plan(NamedTuple):
 
 
 def plan(augmentation: Augmentation, input: InputSpec) -> Plan:
-    """Raises ConfigError naming the option and its field that cannot be honoured."""
+    """Raises ConfigError naming the option of the OD API and its field that cannot be honoured."""
     moving, last, every_pixel = [], [], False
     in_turn = any(od_api.needs_picture(option) for option in augmentation.od_api if not od_api.crop_around_faces(option))
     for i, option in enumerate(augmentation.od_api):
@@ -55,12 +47,9 @@ def plan(augmentation: Augmentation, input: InputSpec) -> Plan:
         except ValueError as error:
             raise ConfigError(f"train_config.data_augmentation_options[{i}].{od_api.name(option)}.{error}.") from error
     of_od_api = len(moving)
-    for i, message in enumerate(augmentation.facedet):
+    for message in augmentation.facedet:
         name = message.WhichOneof("step")
-        where = f"[facedet.augmentation] step[{i}]"
-        if name is None:
-            raise ConfigError(f"{where} is empty: name one of {', '.join(sorted(_WINDOWS | _MOVES | _LAST))}, or leave it out.")
-        fields = _fields(getattr(message, name), f"{where}.{name}")
+        fields = _fields(getattr(message, name))
         if name in _LAST:
             last.append(_LAST[name](**fields))
         else:
@@ -71,18 +60,9 @@ def plan(augmentation: Augmentation, input: InputSpec) -> Plan:
     return Plan(tuple(moving[:leading]), tuple(moving[leading:]), tuple(last), every_pixel)
 
 
-def _fields(message, where: str) -> dict:
-    """A message's fields by name, each in its range."""
+def _fields(message) -> dict:
     fields = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
-    fields = {name: value if isinstance(value, int | float) else tuple(value) for name, value in fields.items()}
-    for name, value in fields.items():
-        low, high = _RANGES[name]
-        for number in value if isinstance(value, tuple) else (value,):
-            if not (math.isfinite(number) and low <= number <= high):
-                raise ConfigError(f"{where}.{name}: {number:g} is not between {low:g} and {high:g}.")
-        if name.startswith("max_") and fields.get(least := name.replace("max_", "min_"), low) > value:
-            raise ConfigError(f"{where}.{least}: {fields[least]:g} is above {name}, {value:g}.")
-    return fields
+    return {name: value if isinstance(value, int | float) else tuple(value) for name, value in fields.items()}
 
 
 def _of_od_api(function) -> Callable[[Picture], Picture]:

@@ -53,13 +53,15 @@ class Detector:
     input: InputSpec of the network.
     network: functional Keras model of plain layers, image [B, H, W, 3], normalized, -> {head name: [B, h, w, anchors * columns]}.
     suppression: score and IoU thresholds and the cap of the files.
-    num_points: landmarks of a face, 0 or 5.
+    num_points: landmarks of a face, 0 or as in runtime.landmarks.
+    is_mediapipes: whether mediapipe_outputs() gives what MediaPipe's FaceDetector decodes.
     """
 
     input: InputSpec
     network: keras.Model
     suppression: Suppression
     num_points = 0
+    is_mediapipes = False
 
     def __init__(self, recipe: Recipe):
         self.recipe, self.input, self.suppression = recipe, recipe.input, recipe.suppression
@@ -79,6 +81,11 @@ class Detector:
         encodings = tf.concat([centers, tf.math.log(tf.maximum(sides, 1e-6))], -1)
         anchors = np.tile(np.asarray([[0, 0, 1, 1]], np.float32), (encodings.shape[1], 1))
         return EncodedBoxes(encodings, predictions.scores, anchors, (1.0, 1.0, 1.0, 1.0))
+
+    def mediapipe_outputs(self, outputs: dict) -> dict[str, tf.Tensor]:
+        """outputs: of the network -> regressors [B, 896, 16] x, y, width, height and six points x, y, all in px of the input from their
+        anchors' centres, and classificators [B, 896, 1], logits. For detectors that are is_mediapipes."""
+        raise NotImplementedError
 
     def initialize(self, source: str) -> int:
         """Loads the weights that `source` names, 'imagenet' or a file, into the network; returns how many layers it set.

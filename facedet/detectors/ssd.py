@@ -12,6 +12,7 @@ from facedet.keras2 import keras
 from facedet.layers import heads, pretrained
 from facedet.od_api import anchors, losses
 from facedet.recipe.recipe import Recipe
+from facedet.runtime import landmarks
 
 BOX, CLASS, POINTS = "box", "class", "points"
 _SCORES = {"SIGMOID": tf.sigmoid, "SOFTMAX": tf.nn.softmax, "IDENTITY": tf.identity}
@@ -41,6 +42,9 @@ class SSD(Detector):
             raise ConfigError(f"The network predicts {predicted} boxes, anchor_generator lays {len(self.anchors_yxyx)} anchors.")
         self.codec = codecs.build(recipe.box_coder)
         self._losses = losses.build(recipe.loss.message)
+        self._balanced = recipe.loss.classification == "balanced_cross_entropy"
+        if self._balanced:
+            _check_balanced(recipe.loss.message)
 
     def losses(self, outputs: dict, faces: Faces) -> dict[str, tf.Tensor]:
         loss, told = self.recipe.loss, targets.assign(faces, self.anchors_yxyx, self.input.height, self.recipe.matching)
@@ -52,14 +56,15 @@ class SSD(Detector):
             localized, classified = self._losses.mine(localized, classified, boxes, self._scores(logits), told.matches)
         matched = tf.reduce_sum(tf.cast(told.positive, tf.float32))
         per_box = loss.localization_weight / (self._normalizer(matched) * (4.0 if loss.normalize_by_code_size else 1.0))
+        classified = _balanced(classified, told) if self._balanced else tf.reduce_sum(classified) / self._normalizer(matched)
         result = {
             "Loss/localization_loss": per_box * tf.reduce_sum(localized),
-            "Loss/classification_loss": loss.classification_weight / self._normalizer(matched) * tf.reduce_sum(classified),
+            "Loss/classification_loss": loss.classification_weight * classified,
         }
         if self.num_points:
-            points = losses.smooth_l1(
-                self._joined(outputs, POINTS), self.codec.encode_points(told.points_yx, self.anchors_yxhw), told.point_weights
-            )
+            expected = landmarks.expected(told.points_yx, self.num_points)  # points that no annotation has learn nothing
+            expected = self.codec.encode_points(expected, self.anchors_yxhw)
+            points = losses.smooth_l1(self._joined(outputs, POINTS)[..., : expected.shape[-1]], expected, told.point_weights)
             with_points = tf.reduce_sum(tf.cast(told.point_weights > 0, tf.float32))
             result["Loss/landmark_loss"] = loss.landmark_weight / tf.maximum(with_points, 1.0) * tf.reduce_sum(points)
         return result
@@ -125,3 +130,22 @@ class SSD(Detector):
 
     def _normalizer(self, matched):
         return tf.maximum(matched, 1.0) if self.recipe.loss.normalize_by_matches else tf.constant(1.0)
+
+
+def _check_balanced(message) -> None:
+    """message: object_detection.protos.Loss. ConfigError for what would be balanced twice."""
+    said = '[facedet.loss] classification: "balanced_cross_entropy"'
+    kind = message.classification_loss.WhichOneof("classification_loss")
+    if kind not in ("weighted_sigmoid", "weighted_softmax"):
+        raise ConfigError(f"{said} balances a cross-entropy, and model.ssd.loss.classification_loss is {kind}: write weighted_sigmoid {{}}.")
+    if message.HasField("hard_example_miner"):
+        raise ConfigError(f"{said} takes all of the background, and model.ssd.loss.hard_example_miner some of it: take one of them out.")
+
+
+def _balanced(classified, told: targets.Targets):
+    """The mean over the faces' anchors plus the mean over the background's, of a batch; 0 for what there is none of."""
+
+    def mean(chosen):
+        return tf.reduce_sum(tf.where(chosen, classified, 0.0)) / tf.maximum(tf.reduce_sum(tf.cast(chosen, tf.float32)), 1.0)
+
+    return mean(told.positive & (told.weights > 0)) + mean(told.background > 0)

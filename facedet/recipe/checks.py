@@ -202,7 +202,7 @@ def _check_landmarks(config) -> None:
     if not coder.HasField("keypoint_box_coder"):
         return
     if not coder.keypoint_box_coder.HasField("num_keypoints"):
-        raise ConfigError("model.ssd.box_coder.keypoint_box_coder.num_keypoints: 5 is wanted.")
+        raise ConfigError("model.ssd.box_coder.keypoint_box_coder.num_keypoints: 5 is wanted, or 6 for MediaPipe's points.")
     for i, option in enumerate(config.train_config.data_augmentation_options):
         if not augmentation.moves_points(option):
             raise ConfigError(

@@ -69,7 +69,7 @@ class BoxPredictor:
 
 @dataclasses.dataclass(frozen=True)
 class BoxCoder:
-    """model.ssd.box_coder. kind: 'faster_rcnn', 'keypoint', 'linear'.  scales: of ty, tx, th, tw.  num_points: 0 or 5."""
+    """model.ssd.box_coder. kind: 'faster_rcnn', 'keypoint', 'linear'.  scales: of ty, tx, th, tw.  num_points: 0, 5 or 6."""
 
     kind: str
     scales: tuple[float, float, float, float]

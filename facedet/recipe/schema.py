@@ -149,7 +149,7 @@ HONOURED_ONLY_AS = {
     "batch_norm.center": ((True,), "quantization folds batch norms with both"),
     "batch_norm.scale": ((True,), "quantization folds batch norms with both"),
     "batch_norm.train": ((True,), "model.ssd.freeze_batchnorm freezes them"),
-    "keypoint_box_coder.num_keypoints": ((5,), "a face has five landmarks"),
+    "keypoint_box_coder.num_keypoints": ((5, 6), "a face has five landmarks, or MediaPipe's six"),
     "argmax_matcher.negatives_lower_than_unmatched": ((True,), "what overlaps least is the background"),
     "convolutional_box_predictor.num_layers_before_predictor": ((0,), _NOT_HERE),
     "convolutional_box_predictor.use_dropout": ((False,), _NOT_HERE),

@@ -181,3 +181,21 @@ def test_a_config_that_is_no_text_is_refused(tmp_path):
     for path in (tmp_path / "picture.config", tmp_path):
         with pytest.raises(pipeline_config.ConfigError, match=str(path)):
             pipeline_config.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ("mirror {} } step { blur { max_sigma: -1 }", r"step[1].blur.max_sigma: -1: 0 or more is wanted"),
+        ("mirror { probability: nan }", "step[0].mirror.probability: nan: a finite number is wanted"),
+        ("crop_around_faces { min_area: 0.6 max_area: 0.5 }", "crop_around_faces.min_area: 0.6 is above max_area: 0.5"),
+        ("jpeg_quality { min_quality: 96 }", "jpeg_quality.min_quality: 96 is above max_quality: 95"),
+        ("data_anchor_sampling { scales: [16, 0] }", "scales[1]: 0: a number above 0 is wanted"),
+        ("rotate { max_degrees: 60 }", "max_degrees: 60: at most 45 is wanted"),
+        ("", "step[0]: one of crop_around_faces, data_anchor_sampling"),
+    ],
+)
+def test_a_step_of_augmentation_that_cannot_be_is_refused_by_its_place_and_field(steps, told):
+    with pytest.raises(pipeline_config.ConfigError) as error:
+        pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.augmentation] {{ step {{ {steps} }} }}", "my.config")
+    assert str(error.value).startswith("my.config: [facedet.augmentation] ") and told in str(error.value)
