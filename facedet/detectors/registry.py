@@ -8,6 +8,8 @@ from facedet.recipe.recipe import Recipe
 
 # feature_extractor.type of a pipeline config -> the module here whose build(recipe) makes the detector
 DETECTORS = {
+    "blazeface_paper": "blazeface_paper",
+    "blazeface_short_range": "blazeface_short_range",
     "ssd_mobilenet_v2_keras": "ssd_mobilenet_v2",
     "ssd_mobilenet_v2_fpn_keras": "ssd_mobilenet_v2_fpn",
 }
