@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from facedet.assign import codecs, targets
+from facedet.assign import box_losses, codecs, targets
 from facedet.detectors.base import Detector, EncodedBoxes, Faces, Predictions
 from facedet.errors import ConfigError
 from facedet.keras2 import keras
@@ -42,6 +42,8 @@ class SSD(Detector):
             raise ConfigError(f"The network predicts {predicted} boxes, anchor_generator lays {len(self.anchors_yxyx)} anchors.")
         self.codec = codecs.build(recipe.box_coder)
         self._losses = losses.build(recipe.loss.message)
+        if recipe.loss.localization == "log_iou":
+            self._losses = self._losses._replace(localization=box_losses.log_iou, on_boxes=True)
         self._balanced = recipe.loss.classification == "balanced_cross_entropy"
         if self._balanced:
             _check_balanced(recipe.loss.message)
@@ -137,7 +139,9 @@ def _check_balanced(message) -> None:
     said = '[facedet.loss] classification: "balanced_cross_entropy"'
     kind = message.classification_loss.WhichOneof("classification_loss")
     if kind not in ("weighted_sigmoid", "weighted_softmax"):
-        raise ConfigError(f"{said} balances a cross-entropy, and model.ssd.loss.classification_loss is {kind}: write weighted_sigmoid {{}}.")
+        raise ConfigError(
+            f"{said} balances a cross-entropy, and model.ssd.loss.classification_loss is {kind}: write weighted_sigmoid {{}}."
+        )
     if message.HasField("hard_example_miner"):
         raise ConfigError(f"{said} takes all of the background, and model.ssd.loss.hard_example_miner some of it: take one of them out.")
 

@@ -28,10 +28,10 @@ def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def enlarged(x, places: tuple[int, int], name: str):
-    """[B, h, w, c] -> twice the size by nearest neighbour; where `places`, rows and columns, are odd, as 15 over 8, without what
+def enlarged(x, places: tuple[int, int], name: str, interpolation: str = "nearest"):
+    """[B, h, w, c] -> twice the size; where `places`, rows and columns, are odd, as 15 over 8, without what
     lies beyond them."""
-    x = layers.UpSampling2D(2, interpolation="nearest", name=name)(x)
+    x = layers.UpSampling2D(2, interpolation=interpolation, name=name)(x)
     beyond = [have - wanted for have, wanted in zip(x.shape[1:3], places, strict=True)]
     return layers.Cropping2D(tuple((0, rest) for rest in beyond), name=name + "_crop")(x) if any(beyond) else x
 

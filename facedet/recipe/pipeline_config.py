@@ -191,6 +191,7 @@ def _loss(ssd, train, said, options) -> Loss:
         localization_weight=ssd.loss.localization_weight,
         landmark_weight=said.landmark_weight,
         classification=options.classification,
+        localization=options.localization,
         negative_class_weight=ssd.negative_class_weight,
         normalize_by_matches=ssd.normalize_loss_by_num_matches,
         normalize_by_code_size=ssd.normalize_loc_loss_by_codesize,

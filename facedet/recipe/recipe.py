@@ -100,7 +100,7 @@ class Loss:
     """model.ssd.loss and its neighbours. message: object_detection.protos.Loss, for facedet.od_api.losses.
 
     landmark_weight: of the points' smooth L1, which only faces with points have.
-    classification: '' for the message's, or 'balanced_cross_entropy'.
+    classification: '' for the message's, or 'balanced_cross_entropy'.  localization: '' for the message's, or 'log_iou'.
     """
 
     message: object
@@ -108,6 +108,7 @@ class Loss:
     localization_weight: float
     landmark_weight: float
     classification: str
+    localization: str
     negative_class_weight: float
     normalize_by_matches: bool
     normalize_by_code_size: bool

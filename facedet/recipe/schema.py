@@ -191,6 +191,7 @@ HONOURED_ONLY_AS = {
     "quantization.activation_bits": ((8,), "TFLite's kernels take 8 bits only"),
     "quantization.symmetric": ((False,), "TFLite's activations are asymmetric"),
     "[facedet.loss].classification": (("", "balanced_cross_entropy"), "model.ssd.loss says the others"),
+    "[facedet.loss].localization": (("", "log_iou"), "model.ssd.loss says the others"),
     "[facedet.detector].depth": ((18, 34, 50, 101, 152), "these are the ResNets that there are"),
     "[facedet.box_coder].kind": (("", "linear"), "model.ssd.box_coder says the others"),
 }  # fmt: skip
