@@ -10,8 +10,13 @@ from facedet.recipe.recipe import Recipe
 DETECTORS = {
     "blazeface_paper": "blazeface_paper",
     "blazeface_short_range": "blazeface_short_range",
+    "blazeface": "blazeface",
+    "retinaface_mobilenet": "retinaface_mobilenet025",
+    "rfb": "slim",
+    "slim": "slim",
     "ssd_mobilenet_v2_keras": "ssd_mobilenet_v2",
     "ssd_mobilenet_v2_fpn_keras": "ssd_mobilenet_v2_fpn",
+    "tiny_grid_mobilenet_v2": "tiny_grid_mobilenetv2",
 }
 
 
