@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from facedet import errors
 from facedet.data import records
-from facedet.evaluation import protocol, scoring, validation
+from facedet.evaluation import network_profile, protocol, scoring, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card, folder, parity
 from facedet.export.formats.base import Format
@@ -85,7 +85,7 @@ def export(
             "step": reference.step,
             "quantization": ranges,
             "parameters": detector.network.count_params(),
-            "multiply_adds": _multiply_adds(detector.network),
+            "multiply_adds": network_profile.multiply_adds(detector.network),
             "training": run_record.read(pathlib.Path(checkpoints.find(checkpoint)).parent),
             "export": {"command": command, "minutes": round((time.perf_counter() - begin) / 60, 1)},
             "input": _input(recipe.input),
@@ -149,18 +149,6 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
         if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.ENOTDIR, errno.EEXIST):
             raise ExportError(f"{error}; {left}. Name a folder, not a mount point, inside one that can be written.") from error
         raise
-
-
-def _multiply_adds(network) -> int:
-    """Of the convolutions, for one picture."""
-    total = 0
-    for layer in network.layers:
-        depthwise = isinstance(layer, tf.keras.layers.DepthwiseConv2D)  # no Conv2D to Keras
-        if depthwise or isinstance(layer, tf.keras.layers.Conv2D):
-            _, height, width, filters = layer.output.shape
-            inputs = 1 if depthwise else layer.input.shape[-1]
-            total += height * width * filters * inputs * layer.kernel_size[0] * layer.kernel_size[1]
-    return total
 
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:

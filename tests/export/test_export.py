@@ -177,17 +177,6 @@ print("boxes", np.abs(found[0] - expected[0]).max(), "scores", np.abs(found[1] -
     assert boxes <= limit[0] and scores <= limit[1], (boxes, scores)
 
 
-def test_multiply_adds_count_depthwise_convolutions_too():
-    import tensorflow as tf
-
-    from facedet.export import exporter
-
-    image = tf.keras.Input((8, 8, 3))
-    x = tf.keras.layers.DepthwiseConv2D(3, padding="same")(image)
-    network = tf.keras.Model(image, tf.keras.layers.Conv2D(5, 1)(x))
-    assert exporter._multiply_adds(network) == 64 * 3 * 9 + 64 * 3 * 5
-
-
 def _export_to(records_dir, tmp_path, out):
     from facedet.export import exporter
 
