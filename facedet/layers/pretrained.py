@@ -9,17 +9,21 @@ from facedet.keras2 import keras
 from facedet.layers.mobilenet_v2 import STAGES
 
 KEY = "train_config.fine_tune_checkpoint"
+IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _TORCHVISION_EPSILON = 1e-5
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of torchvision's pictures in 0..1
 
 
-def load_imagenet(network: keras.Model) -> int:
+def load_imagenet(network: keras.Model, depth_multiplier: float = 1.0) -> int:
     """Gives the network's backbone Keras's own ImageNet weights, always these; returns how many layers it set.
 
-    ConfigError where they can not be had, and where the network has no such backbone.
+    ConfigError where they can not be had, for this depth_multiplier too, and where the network has no such backbone.
     """
+    alpha = round(depth_multiplier, 4)  # the config's is a float32
+    if alpha not in IMAGENET_ALPHAS:
+        raise ConfigError(f"{KEY}: imagenet: Keras has its weights for a depth_multiplier of {IMAGENET_ALPHAS}, not of {alpha:g}.")
     try:
-        source = keras.applications.MobileNetV2(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+        source = keras.applications.MobileNetV2(weights="imagenet", include_top=False, alpha=alpha, input_shape=(224, 224, 3))
     except Exception as error:
         raise ConfigError(
             f"{KEY}: imagenet: Keras could not download its weights ({error}). Name a file of torchvision's mobilenet_v2 (.npz) or a "
