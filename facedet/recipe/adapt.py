@@ -3,6 +3,7 @@
 import pathlib
 
 from facedet.errors import ConfigError
+from facedet.od_api import protos
 
 MOST_STEPS = 10**9
 # The keys of each kind of schedule that count steps; those of a manual one stand in its entries.
@@ -26,18 +27,26 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
             raise ConfigError(f"{name}: batch_size: {batch_size}: 1 at least is wanted.")
         train.batch_size = batch_size
     if learning_rate is not None:
-        if rate is None or not rate.HasField("cosine_decay_learning_rate"):
-            raise ConfigError(
-                f"{name}: --learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand."
-            )
-        cosine = rate.cosine_decay_learning_rate
-        cosine.learning_rate_base = learning_rate
-        cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
+        _set_highest_rate(config, rate, learning_rate, name)
     if records_dir is not None:
         for reader in (config.train_input_reader, *config.eval_input_reader):
             paths = reader.tf_record_input_reader.input_path
             paths[:] = [f"{records_dir}/{pathlib.PurePosixPath(path).name}" for path in paths]
     return config
+
+
+def _set_highest_rate(config, rate, learning_rate: float, name: str) -> None:
+    if protos.training(config).HasField("one_cycle"):
+        cycle = protos.training(config).one_cycle
+        cycle.max_learning_rate = learning_rate
+        cycle.start_learning_rate = min(cycle.start_learning_rate, learning_rate)
+        cycle.end_learning_rate = min(cycle.end_learning_rate, learning_rate)
+        return
+    if rate is None or not rate.HasField("cosine_decay_learning_rate"):
+        raise ConfigError(f"{name}: --learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand.")
+    cosine = rate.cosine_decay_learning_rate
+    cosine.learning_rate_base = learning_rate
+    cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
 
 
 def _move_steps(config, rate, num_steps: int, name: str) -> None:
@@ -49,6 +58,8 @@ def _move_steps(config, rate, num_steps: int, name: str) -> None:
     counted = [(schedule, key) for key in _COUNTED.get(kind, ()) if schedule.HasField(key)]
     entries = schedule.schedule if kind == "manual_step_learning_rate" else ()
     counted += [(entry, "step") for entry in entries]
+    if protos.training(config).HasField("one_cycle"):
+        counted.append((protos.training(config).one_cycle, "total_steps"))
     if config.graph_rewriter.HasField("quantization"):
         counted.append((config.graph_rewriter.quantization, "delay"))
     before = config.train_config.num_steps or getattr(schedule, "total_steps", 0)
@@ -59,7 +70,7 @@ def _move_steps(config, rate, num_steps: int, name: str) -> None:
         )
     config.train_config.num_steps = num_steps
     for message, key in counted:
-        least = int(key == "decay_steps")  # it divides
+        least = int(key in ("decay_steps", "total_steps"))  # they divide
         setattr(message, key, min(max(getattr(message, key) * num_steps // before, least), MOST_STEPS))
     last = 0
     for entry in entries:  # however few the steps are, the rates keep their order

@@ -149,6 +149,12 @@ def _check_steps(config) -> None:
             f"graph_rewriter.quantization.delay: {delay} is not below train_config.num_steps: {steps}, so it would never "
             f"quantize. Take about three quarters of num_steps; {mend}"
         )
+    training = protos.training(config)
+    if training.HasField("one_cycle") and 0 < (total := training.one_cycle.total_steps) < steps:
+        raise ConfigError(
+            f"[facedet.training] one_cycle.total_steps: {total} is below train_config.num_steps: {steps}: what is left would be trained "
+            f"at the end's rate. {mend}"
+        )
     optimizer = config.train_config.optimizer
     if (kind := optimizer.WhichOneof("optimizer")) is None:
         return
@@ -235,6 +241,13 @@ def _check_idle(config) -> None:
     """Keys that another one leaves without effect."""
     ssd, training, given = config.model.ssd, protos.training(config), protos.input(config)
     extractor, predictor = ssd.feature_extractor, ssd.box_predictor.convolutional_box_predictor
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer")
+    if kind and training.HasField("one_cycle") and getattr(optimizer, kind).HasField("learning_rate"):
+        raise ConfigError(
+            f"train_config.optimizer.{kind}.learning_rate: [facedet.training] one_cycle stands in its place, and nothing honours it. Take "
+            "one of them out."
+        )
     idle = (
         (training, "landmark_weight", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.training] landmark_weight",
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from conftest import CONFIGS, MAIN_CONFIG, ROOT, config_text, run
 
-from facedet.od_api import optimizers
+from facedet.od_api import optimizers, protos
 from facedet.recipe import adapt, checks, pipeline_config
 
 import tensorflow as tf  # isort: skip
@@ -199,3 +199,36 @@ def test_a_step_of_augmentation_that_cannot_be_is_refused_by_its_place_and_field
     with pytest.raises(pipeline_config.ConfigError) as error:
         pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.augmentation] {{ step {{ {steps} }} }}", "my.config")
     assert str(error.value).startswith("my.config: [facedet.augmentation] ") and told in str(error.value)
+
+
+def with_one_cycle(**cycle):
+    """The main config with a cycle in place of its rate."""
+    config = pipeline_config.message(str(MAIN_CONFIG))
+    optimizer = config.train_config.optimizer
+    getattr(optimizer, optimizer.WhichOneof("optimizer")).ClearField("learning_rate")
+    for key, value in {"total_steps": config.train_config.num_steps, **cycle}.items():
+        setattr(protos.training(config).one_cycle, key, value)
+    return config
+
+
+def test_a_cycle_moves_with_num_steps_and_the_rate_is_its_highest():
+    config = with_one_cycle(total_steps=20_000)
+    config.train_config.num_steps = 10_000
+    config = adapt.adapt(config, num_steps=40, learning_rate=0.002)
+    cycle = pipeline_config.from_message(config).training.one_cycle
+    assert cycle.total_steps == 80
+    assert cycle.max_learning_rate == pytest.approx(0.002) and cycle.start_learning_rate == pytest.approx(0.0003125)
+    cycle = pipeline_config.from_message(adapt.adapt(config, num_steps=1, learning_rate=1e-5)).training.one_cycle
+    assert cycle.total_steps == 2 and cycle.start_learning_rate == pytest.approx(1e-5) == cycle.max_learning_rate
+
+
+def test_a_cycle_beside_what_it_contradicts_is_refused():
+    config = with_one_cycle(total_steps=9)
+    with pytest.raises(pipeline_config.ConfigError, match=r"one_cycle\.total_steps: 9 is below train_config\.num_steps"):
+        pipeline_config.from_message(config)
+    config = pipeline_config.message(str(MAIN_CONFIG))
+    protos.training(config).one_cycle.total_steps = config.train_config.num_steps
+    with pytest.raises(
+        pipeline_config.ConfigError, match=r"optimizer\.adam_optimizer\.learning_rate: \[facedet\.training\] one_cycle stands"
+    ):
+        pipeline_config.from_message(config)
