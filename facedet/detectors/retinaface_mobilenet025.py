@@ -21,7 +21,9 @@ LAST_BLOCKS = {5: 3, 11: 4, 13: 5}  # {number of a block: level}
 def build(recipe: Recipe) -> SSD:
     fpn = recipe.feature_extractor.fpn
     if fpn is None or (fpn.min_level, fpn.max_level) != (3, 5) or fpn.depth % 4:
-        raise ConfigError("feature_extractor.fpn: min_level: 3, max_level: 5 and an additional_layer_depth that is a multiple of 4 are wanted.")
+        raise ConfigError(
+            "feature_extractor.fpn: min_level: 3, max_level: 5 and an additional_layer_depth that is a multiple of 4 are wanted."
+        )
     return SSD(recipe, _network)
 
 
@@ -61,5 +63,7 @@ def _context(x, blocks: Blocks, name: str):
     three = blocks.conv_bn(x, depth // 2, 3, name=name + "_3x3", activate=False)
     shared = blocks.conv_bn(x, depth // 4, 3, name=name + "_shared")
     five = blocks.conv_bn(shared, depth // 4, 3, name=name + "_5x5", activate=False)
-    seven = blocks.conv_bn(blocks.conv_bn(shared, depth // 4, 3, name=name + "_7x7_first"), depth // 4, 3, name=name + "_7x7", activate=False)
+    seven = blocks.conv_bn(
+        blocks.conv_bn(shared, depth // 4, 3, name=name + "_7x7_first"), depth // 4, 3, name=name + "_7x7", activate=False
+    )
     return blocks.activation(layers.Concatenate(name=name + "_concat")([three, five, seven]), name + "_relu")

@@ -1,0 +1,67 @@
+"""Published weights in a network here: a file's convolutions are found by their places, and what they compute is kept exactly."""
+
+import pathlib
+
+import numpy as np
+
+from facedet.keras2 import keras
+from facedet.quantization.plan import CONVOLUTIONS, plan
+from facedet.weights import graph, onnx_file
+from facedet.weights.graph import Weights, WeightsError
+
+READERS = {".onnx": onnx_file.read}  # suffix of a file -> path -> list of graph.Operation
+# Published heads give x before y (x, y, w, h and x, y of each point); those here y before x, as the OD API.
+_COLUMNS = {"box": [1, 0, 3, 2], "points": [1, 0, 3, 2, 5, 4, 7, 6, 9, 8]}
+
+
+def load(path: str, network: keras.Model) -> int:
+    """Sets every convolution and batch norm of a network with named heads from a file; returns how many convolutions it set.
+
+    WeightsError names the file, and the layers, where one is left over on either side or differs in shape, stride, or in what feeds it.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    if suffix not in READERS:
+        raise WeightsError(f"{path}: a file that ends in {' or '.join(READERS)} is wanted.")
+    operations = READERS[suffix](path)
+    norms = {step.layer.name: step.batch_norm for step in plan(network) if isinstance(step.layer, CONVOLUTIONS)}
+    try:
+        pairs = graph.match(operations, graph.of_network(network))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    for theirs, ours in pairs:
+        _set(network.get_layer(ours.name), norms[ours.name], _y_first(theirs.weights, ours.name))
+    return len(pairs)
+
+
+def _y_first(weights: Weights, name: str) -> Weights:
+    kind, is_head, _ = name.partition("_head_")
+    if not is_head or kind not in _COLUMNS or not name.removeprefix(kind + is_head).isdigit():
+        return weights
+    columns = np.asarray(_COLUMNS[kind])
+    order = (np.arange(0, weights.kernel.shape[3], len(columns))[:, None] + columns).ravel()
+    return Weights(weights.kernel[..., order], None if weights.bias is None else weights.bias[order], weights.norm)
+
+
+def _set(layer, batch_norm, weights: Weights) -> None:
+    """A file's batch norm may be folded into its convolution already, and a layer here may have a bias, a batch norm, or both."""
+    kernel, channels = weights.kernel, layer.output_shape[-1]
+    bias = np.zeros(channels, np.float32) if weights.bias is None else weights.bias
+    if batch_norm is None:
+        if weights.norm is not None:
+            scale = weights.norm.gamma / np.sqrt(weights.norm.variance + weights.norm.epsilon)
+            kernel = kernel * (scale[:, None] if isinstance(layer, keras.layers.DepthwiseConv2D) else scale)
+            bias = (bias - weights.norm.mean) * scale + weights.norm.beta
+    elif weights.norm is None:
+        ones = np.ones(channels, np.float32)
+        batch_norm.set_weights([ones, bias, np.zeros_like(bias), ones - np.float32(batch_norm.epsilon)])
+        bias = np.zeros_like(bias)
+    else:
+        norm = weights.norm
+        gamma = norm.gamma * np.sqrt((norm.variance + batch_norm.epsilon) / (norm.variance + norm.epsilon))
+        batch_norm.set_weights([gamma, norm.beta, norm.mean, norm.variance])
+    if not layer.use_bias and bias.any():
+        if batch_norm is None:
+            raise WeightsError(f"the file has a bias where layer {layer.name} has none.")
+        gamma, beta, mean, variance = batch_norm.get_weights()
+        batch_norm.set_weights([gamma, beta, mean - bias, variance])
+    layer.set_weights([kernel, bias] if layer.use_bias else [kernel])
