@@ -61,7 +61,10 @@ class TinyGrid(Detector):
             (recipe.box_coder.num_points, "box_coder.keypoint_box_coder: a cell gives no landmarks; use faster_rcnn_box_coder"),
             (extractor.fpn, "feature_extractor.fpn: the grid is one level; take it out"),
             (extractor.use_depthwise, "feature_extractor.use_depthwise: true: only the head follows the backbone; take it out"),
-            (predictor.use_depthwise, "box_predictor.convolutional_box_predictor.use_depthwise: true: the head is not separable; take it out"),
+            (
+                predictor.use_depthwise,
+                "box_predictor.convolutional_box_predictor.use_depthwise: true: the head is not separable; take it out",
+            ),
             (self._losses.mine, "loss.hard_example_miner: all of the few cells are learned; take it out"),
             (recipe.loss.classification, "loss.classification_loss is what is learned here; take [facedet.loss] out"),
         ):
