@@ -51,13 +51,13 @@ def validate(detector, paths: list[str], sample_1_of_n: int = 1, keep_pictures: 
     """detector: its score_threshold is low.  paths: record files.
 
     Returns (metrics {name: value}, pictures [(Picture, Detections)]). Where the records know no Easy/Medium/Hard, all faces that
-    are not ignored form one set, 'WiderFace/all'. 'Landmarks/...' is there where records and detector have points. RecordsError
-    names a picture that cannot be decoded.
+    are not ignored form one set, 'WiderFace/all'. 'Boxes/...' is of the faces that are found, and there where any is; 'Landmarks/...'
+    where records and detector have points. RecordsError names a picture that cannot be decoded.
     """
     name = "detector"
     scores = scoring.score({name: detector}, pictures(paths, sample_1_of_n), keep=keep_pictures)
     metrics = {f"WiderFace/{subset}": value for subset, value in scores.average_precision(name).items()}
-    metrics |= coco(scores, name)
+    metrics |= coco(scores, name) | box_errors(scores, name)
     if errors := landmarks.errors(scores, name):
         row = errors.row()
         metrics |= {f"Landmarks/{key}": value for key, value in row.items() if key.startswith(("nme", "under")) and value is not None}
@@ -73,6 +73,22 @@ def coco(scores: Scores, detector: str) -> dict[str, float]:
         found = scores.detections[detector][name]
         metrics.add(name, truth, labels.weights == 0, found.boxes_xyxy_px[:, [1, 0, 3, 2]], found.scores)
     return metrics.result()
+
+
+def box_errors(scores: Scores, detector: str) -> dict[str, float]:
+    """How well boxes lie on the faces that the protocol says they find: their mean IoU, 'Boxes/iou', and the mean squared error of
+    their corners' coordinates as fractions of the picture, 'Boxes/mse'. Faces in no subset do not count; {} where none is found."""
+    overlaps, squares = [], []
+    for name, truth in scores.truth.items():
+        match = protocol.matches(scores.detections[detector][name], truth)
+        counted = (match >= 0) & truth.member.any(1)
+        found = scores.detections[detector][name].boxes_xyxy_px[match[counted]]
+        wanted = boxes.xywh_to_xyxy(truth.boxes_xywh_px[counted])
+        overlaps.append(boxes.iou(found, wanted).diagonal())
+        squares.append(((found - wanted) / np.asarray(scores.sizes[name][::-1] * 2)) ** 2)
+    if not sum(map(len, overlaps)):
+        return {}
+    return {"Boxes/iou": float(np.concatenate(overlaps).mean()), "Boxes/mse": float(np.concatenate(squares).mean())}
 
 
 def contact_sheet(shown: list[tuple[Picture, protocol.Detections]]) -> np.ndarray:
