@@ -15,21 +15,22 @@ CARD = json.loads((SHIPPED / "model_card.json").read_text())
 PARAMETERS, STATISTICS = 124 + 40 + 148 + 10, 8
 MULTIPLY_ADDS = [("first", 256 * 27), ("depthwise", 256 * 9), ("dilated", 256 * 36), ("head", 128 * 4), ("head", 32 * 4)]
 TOTAL = sum(count for _, count in MULTIPLY_ADDS)
-PEAK = 256 + 256 + 256  # while the dilated layer runs: what it takes, what it gives, and what the sum takes beside it
+PEAK = 256 + 256 + 256  # while the dilated layer runs: what it takes, what it gives, and the first one's, which is what dropout gives, too
 BIASES = 256 + 256 + 128 + 32
 
 
 @pytest.fixture(scope="module")
 def small():
-    """Image -> first -> depthwise -> dilated -> sum with first; its head is used again on a smaller map."""
+    """Image -> first -> dropout -> depthwise -> dilated -> sum with what dropout gave -> with first; its head serves two sizes."""
     from facedet.keras2 import keras
 
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="image")
     first = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", use_bias=False, name="first")(image)))
-    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(first)
+    dropped = layers.Dropout(0.1, name="dropped")(first)
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(dropped)
     x = layers.Conv2D(4, 3, padding="same", dilation_rate=2, name="dilated")(x)
-    x = layers.Dropout(0.1)(layers.Add(name="sum")([x, first]))
+    x = layers.Add(name="again")([layers.Add(name="sum")([x, dropped]), first])
     head = layers.Conv2D(2, 1, name="head")
     network = keras.Model(image, {"box_head_0": head(x), "box_head_1": head(layers.MaxPooling2D(2, name="pool")(x))})
     for i, weight in enumerate(network.weights):  # a converter keeps equal values once
@@ -53,14 +54,14 @@ def test_figures_of_a_network_are_those_counted_by_hand(small, small_profile):
     assert made.multiply_adds == network_profile.multiply_adds(small) == TOTAL
     assert made.peak_activation_bytes == {"float32": 4 * PEAK, "int8": PEAK}
     assert made.weight_bytes == {"float32": 4 * (296 + 14), "int8": 296 + 4 * 14}
-    assert made.operators == {"Conv2D": 4, "DepthwiseConv2D": 1, "Dropout": 1, "Add": 1, "MaxPooling2D": 1}
+    assert made.operators == {"Conv2D": 4, "Add": 2, "Dropout": 1, "DepthwiseConv2D": 1, "MaxPooling2D": 1}
 
 
 def test_layers_tell_where_from_what_and_how_large(small_profile):
     rows = {layer.name: layer for layer in small_profile.layers}
     assert rows["first"].detail == "3x3, BN, ReLU" and rows["first"].sources == ("image",)
     assert rows["dilated"].detail == "3x3, dilation 2" and rows["dilated"].shape == (8, 8, 4)
-    assert set(rows["sum"].sources) == {"dilated", "first"}
+    assert set(rows["sum"].sources) == {"dilated", "dropped"}
     assert (rows["head"].parameters, rows["head (use 2)"].parameters) == (10, 0)
     assert {rows["head"].output, rows["head (use 2)"].output} == {"box_head_0", "box_head_1"}
 
@@ -68,6 +69,23 @@ def test_layers_tell_where_from_what_and_how_large(small_profile):
 def test_published_flops_add_biases_and_two_or_four_a_normalized_value(small_profile):
     total = TOTAL + BIASES
     assert small_profile.published == {2: total + 2 * 256, 4: total + 4 * 256}
+
+
+@pytest.mark.parametrize(
+    "name, parameters, millions, rule, published, anchors",
+    [
+        ("slim_320x240", 343_488, 87.5, 4, 98.793, 4_420),
+        ("rfb_320x240", 359_592, 106.5, 4, 118.435, 4_420),
+        ("retinaface_mobilenet025_320x240", 426_608, 184.7, 4, 193.921, 3_160),
+        ("blazeface_320x240", 175_280, 217.3, 2, 228.134, 4_200),
+    ],
+)
+def test_the_published_table_of_zineos_is_reproduced_by_its_two_rules(name, parameters, millions, rule, published, anchors):
+    """Its README's "flops", which count by another rule in the last row; the multiply-adds beside them are comparable."""
+    made = profile.read(str(ROOT / "configs" / f"{name}_widerface.config"))
+    assert made.parameters - made.statistics == parameters and made.anchors == anchors
+    assert round(made.multiply_adds / 1e6, 1) == millions
+    assert round(made.published[rule] / 1e6, 3) == published
 
 
 def test_a_file_has_the_figures_of_its_network(small, tmp_path):
@@ -80,7 +98,7 @@ def test_a_file_has_the_figures_of_its_network(small, tmp_path):
     assert made.parameters == 310 and made.statistics == 0 and made.weight_bytes == {"float32": 1240}
     assert sorted(layer.multiply_adds for layer in made.layers if layer.multiply_adds) == sorted(count for _, count in MULTIPLY_ADDS)
     assert made.peak_activation_bytes == {"float32": 4 * PEAK}
-    assert made.operators == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 1, "ADD": 1, "MAX_POOL_2D": 1}
+    assert made.operators == {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 1, "ADD": 2, "MAX_POOL_2D": 1}
     assert "3x3, dilation 2" in [layer.detail for layer in made.layers]
     assert made.file_bytes == path.stat().st_size
 

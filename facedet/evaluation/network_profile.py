@@ -115,6 +115,6 @@ def _peak_elements(steps: list[Step], network: keras.Model) -> int:
 
 
 def _weight_bytes(steps: list[Step], size: int) -> int:
-    """A kernel and batch norm that are used together twice are stored once."""
-    stored = {(id(step.layer), id(step.batch_norm)): step for step in steps if isinstance(step.layer, CONVOLUTIONS)}
+    """Kernels of `size` bytes a value and biases of 4; a batch norm alone has a kernel of 1x1. What is used twice is stored once."""
+    stored = {(id(step.layer), id(step.batch_norm)): step for step in steps if isinstance(step.layer, CONVOLUTIONS) or _is_normalized(step)}
     return sum(math.prod(step.layer.weights[0].shape) * size + step.target.shape[-1] * 4 for step in stored.values())
