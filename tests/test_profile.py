@@ -181,6 +181,17 @@ def test_every_layer_and_connection_is_in_the_picture_and_no_line_crosses_a_bloc
                     assert beside or max(y, to_y) < block.top or min(y, to_y) > block.bottom, (line, block)
 
 
+def test_no_two_connections_run_on_one_line_unless_they_come_from_one_block_or_lead_into_one():
+    made = profile.read(str(ROOT / "configs" / "retinaface_mobilenet025_320x240_widerface.config"))
+    _, connections = network_drawing.layout(made)
+    pieces = [(line, *sorted(piece)) for line in connections for piece in itertools.pairwise(line.points)]
+    for (one, (x, y), (to_x, to_y)), (other, (u, v), (to_u, to_v)) in itertools.combinations(pieces, 2):
+        if one.start is not other.start and one.end is not other.end:
+            down = x == to_x == u == to_u and min(to_y, to_v) - max(y, v) > 1e-6
+            across = y == to_y == v == to_v and min(to_x, to_u) - max(x, u) > 1e-6
+            assert not down and not across, (one, other)
+
+
 def test_print_model_prints_the_structure_and_draws_it_with_coloured_heads(tmp_path, capsys):
     picture = tmp_path / "network.png"
     assert command("print_model")([str(MAIN_CONFIG), "--output", str(picture)]) == 0

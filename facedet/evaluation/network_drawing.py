@@ -67,21 +67,22 @@ def layout(profile: Profile) -> tuple[list[Block], list[Connection]]:
     _place(blocks)
     pairs = [(source, block) for block in blocks for source in block.sources]
     lanes = _lanes(pairs)
-    left, lefts = _MARGIN, {}
+    left, rights = _MARGIN, {}
     for column in range(max(block.column for block in blocks) + 1):
         within = [block for block in blocks if block.column == column]
         width = max(len(line) for block in within for line in _lines(block)) * _CHARACTER + 2 * _PADDING
         for block in within:
             block.left, block.width = left, width
-        lefts[column] = left + width
+        rights[column] = left + width
         left += width + _LANE * (max((lane for block, lane in lanes.items() if block.column == column), default=-1) + 4)
-    top = _MARGIN + _TITLE
-    for _, level in itertools.groupby(sorted(blocks, key=lambda block: block.depth), lambda block: block.depth):
+    tracks, top = _tracks(pairs, rights, lanes), _MARGIN + _TITLE
+    for depth, level in itertools.groupby(sorted(blocks, key=lambda block: block.depth), lambda block: block.depth):
         within = list(level)
+        top += _LANE * max((track for (_, end), track in tracks.items() if end == depth), default=0)
         for block in within:
             block.top, block.height = top, len(block.layers) * _LINE + 2 * _PADDING
         top = max(block.bottom for block in within) + _GAP
-    return blocks, [_connection(start, end, lefts, lanes) for start, end in pairs]
+    return blocks, [_connection(start, end, rights, lanes, tracks) for start, end in pairs]
 
 
 def draw(profile: Profile, path: str) -> None:
@@ -149,7 +150,7 @@ def _lanes(pairs) -> dict[Block, int]:
     """{block: the lane, in the gutter of its column, of its connections that skip a depth}."""
     ends = {}
     for start, end in pairs:
-        if end.depth > start.depth + 1:
+        if _skips(start, end):
             ends[start] = max(ends.get(start, 0), end.depth)
     lanes, used = {}, collections.defaultdict(list)  # {(column, lane): [(first depth, last)]}
     for start, last in sorted(ends.items(), key=lambda item: (item[1] - item[0].depth, item[0].depth)):
@@ -162,19 +163,47 @@ def _lanes(pairs) -> dict[Block, int]:
     return lanes
 
 
-def _connection(start: Block, end: Block, lefts: dict[int, float], lanes: dict[Block, int]) -> Connection:
-    if end.depth == start.depth + 1:
-        between = end.top - _GAP / 2
-        points = ((start.centre, start.bottom), (start.centre, between), (end.centre, between), (end.centre, end.top))
-        return Connection(start, end, points, False)
-    x = lefts[start.column] + _LANE * (lanes[start] + 2)
+def _tracks(pairs, rights, lanes) -> dict[tuple[Block, int], int]:
+    """{(block, a depth): the track, above that depth, of the block's connections that go aside there}."""
+    spans = {}
+    for start, end in pairs:
+        if start.column != end.column:
+            places = [*spans.get((start, end.depth), ()), _leaves(start, end, rights, lanes), _enters(start, end)]
+            spans[start, end.depth] = min(places), max(places)
+    tracks, used = {}, collections.defaultdict(list)  # {(depth, track): [(first x, last)]}
+    for (start, depth), (first, last) in sorted(spans.items(), key=lambda item: item[1][1] - item[1][0]):
+        free = (track for track in itertools.count() if all(last < x or first > to for x, to in used[depth, track]))
+        tracks[start, depth] = next(free)
+        used[depth, tracks[start, depth]].append((first, last))
+    return tracks
+
+
+def _skips(start: Block, end: Block) -> bool:
+    return end.depth > start.depth + 1
+
+
+def _leaves(start: Block, end: Block, rights, lanes) -> float:
+    """x of a connection before it goes aside."""
+    return rights[start.column] + _LANE * (lanes[start] + 2) if _skips(start, end) else start.centre
+
+
+def _enters(start: Block, end: Block) -> float:
+    """x at which it comes in from above: apart from what goes straight down, so that no two run on one line."""
+    share = 0.5 if start.column == end.column else 0.75 if _skips(start, end) else 0.3
+    return end.left + end.width * share
+
+
+def _connection(start: Block, end: Block, rights, lanes, tracks) -> Connection:
+    x, into, skips = _leaves(start, end, rights, lanes), _enters(start, end), _skips(start, end)
     beside = start.bottom - _PADDING - _LINE / 4  # from a block's last layer, into its first one
-    begin = ((start.left + start.width, beside), (x, beside))
-    if end.column == start.column:
+    begin = ((start.left + start.width, beside), (x, beside)) if skips else ((x, start.bottom),)
+    if start.column != end.column:
+        above = end.top - _GAP / 2 - _LANE * tracks[start, end.depth]
+        return Connection(start, end, (*begin, (x, above), (into, above), (into, end.top)), skips)
+    if skips:
         into = end.top + _PADDING + _LINE / 4
         return Connection(start, end, (*begin, (x, into), (end.left + end.width, into)), True)
-    into, above = end.left + end.width * 0.75, end.top - _GAP * 0.3
-    return Connection(start, end, (*begin, (x, above), (into, above), (into, end.top)), True)
+    return Connection(start, end, (*begin, (x, end.top)), False)
 
 
 def _lines(block: Block, width: int = 0) -> list[str]:
