@@ -67,7 +67,7 @@ def plan(network: keras.Model) -> list[Step]:
         layer, output, name = node.layer, node.outputs, names[id(node)]
         if isinstance(layer, layers.InputLayer) or id(node) in fused:
             continue
-        _require_quantized_form(layer)
+        _require_quantized_form(node)
         batch_norm = activation = None
 
         def follower(kind, output):
@@ -101,7 +101,8 @@ def _names_of_uses(nodes) -> dict[int, str]:
     return names
 
 
-def _require_quantized_form(layer) -> None:
+def _require_quantized_form(node) -> None:
+    layer = node.layer
     said = f"Layer {layer.name!r} ({type(layer).__name__})"
     if not isinstance(layer, (*RUN_AS_CONVOLUTIONS, *_MOVES, *_MIXES)):
         raise NotQuantizableError(f"{said} has no quantized form here; take graph_rewriter out of the config.")
@@ -111,8 +112,8 @@ def _require_quantized_form(layer) -> None:
             raise NotQuantizableError(f"{said}: a built-in activation is not supported; put a ReLU layer behind it.")
         if depthwise and (layer.depth_multiplier != 1 or layer.dilation_rate != (1, 1)):
             raise NotQuantizableError(f"{said}: depth multiplier and dilation of a depthwise convolution are not supported.")
-    elif isinstance(layer, layers.Add) and len(layer.input_shape) > 2:
-        raise NotQuantizableError(f"{said}: a sum of {len(layer.input_shape)} has no range in between; add two at a time.")
+    elif isinstance(layer, layers.Add) and len(node.keras_inputs) > 2:
+        raise NotQuantizableError(f"{said}: a sum of {len(node.keras_inputs)} has no range in between; add two at a time.")
     elif isinstance(layer, layers.ReLU) and (layer.negative_slope or layer.threshold or layer.max_value not in (None, 6.0)):
         raise NotQuantizableError(f"{said}: only ReLU and ReLU6 are supported.")
     elif isinstance(layer, layers.UpSampling2D) and layer.interpolation not in ("nearest", "bilinear"):

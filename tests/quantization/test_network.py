@@ -118,12 +118,9 @@ def network_of_all_parts():
     smooth = layers.UpSampling2D(2, interpolation="bilinear")(coarse)
     fine = layers.Add()([layers.Add()([fine, smooth]), layers.UpSampling2D(2)(coarse)])
     fine = layers.Cropping2D(((0, 0), (2, 2)))(fine)
-    shared = [layers.Conv2D(8, 3, padding="same", name="shared"), layers.ReLU(6.0, name="shared_relu"), layers.Conv2D(2, 1, name="head")]
-    outputs = []
-    for level in (fine, coarse):
-        for layer in shared:
-            level = layer(level)
-        outputs.append(level)
+    conv, relu = layers.Conv2D(8, 3, padding="same", name="shared"), layers.ReLU(6.0, name="shared_relu")
+    add, head = layers.Add(name="shared_add"), layers.Conv2D(2, 1, name="head")
+    outputs = [head(relu(conv(add([level, level])))) for level in (fine, coarse)]
     network = tf.keras.Model(image, outputs)
     generator = np.random.default_rng(3)
     for layer in network.layers:
