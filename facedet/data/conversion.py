@@ -1,4 +1,4 @@
-"""WIDER FACE -> TFRecord shards and a manifest in which every face of the official list is accounted for."""
+"""A data set of faces -> TFRecord shards and a manifest in which every face that it states is accounted for."""
 
 import collections
 import dataclasses
@@ -66,7 +66,6 @@ def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), la
     What is there of those splits is replaced when all of them are whole; other splits stay. Raises WiderFaceError for input
     that cannot be used and RecordsError for an output_dir that cannot: what was there is then as it was.
     """
-    output_dir = pathlib.Path(output_dir)
     landmarks = None
     if landmarks_path is not None:
         landmarks = widerface.load_landmarks(landmarks_path)
@@ -74,13 +73,21 @@ def convert(data_dir, output_dir, splits=("train", "val"), options=Options(), la
     subsets = widerface.load_subsets(eval_gt_dir) if eval_gt_dir else None
     if "val" in splits and subsets is None:
         say("No official evaluation lists (wider_{easy,medium,hard}_val.mat) found: training will score val as one set.")
+    return convert_sources([WiderFace(data_dir, split) for split in splits], output_dir, options, landmarks, subsets, say)
 
-    parts = [part for split in splits for part in _plan(WiderFace(data_dir, split), options)]
+
+def convert_sources(sources, output_dir, options=Options(), landmarks=None, subsets=None, say=print) -> dict:
+    """As convert(), of what stands for a split each and has WiderFace's attributes and methods.
+
+    landmarks, subsets: as widerface.load_landmarks() and load_subsets() give them, or None.
+    """
+    output_dir = pathlib.Path(output_dir)
+    parts = [part for source in sources for part in _plan(source, options)]
     splits_of = {"train": {"train", "holdout"}, "val": {"val"}}
-    kept = records.splits_to_keep(output_dir, set().union(*(splits_of[split] for split in splits)))
+    kept = records.splits_to_keep(output_dir, set().union(*(splits_of[source.split] for source in sources)))
     with records.new_set(output_dir, sum(part.bytes for part in parts)) as directory:
         made = _convert(parts, _Known(subsets, landmarks), directory, options, say)
-        manifest = {"classes": [records.CLASS_NAME], "attributes": widerface.ATTRIBUTES, "splits": {**kept, **made}}
+        manifest = {"classes": [records.CLASS_NAME], "attributes": sources[0].attributes, "splits": {**kept, **made}}
         records.write_manifest(directory, manifest)
     return manifest
 
@@ -258,7 +265,7 @@ def _convert_shard(name: str, source: WiderFace, entries: list[Entry], known: _K
             faces, outcome = _faces(image, info, official, options)
             balance.faces.update(outcome)
             balance.images["written" if (faces.weights > 0).any() else "written_without_face"] += 1
-            writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, widerface.ATTRIBUTES))
+            writer.write(records.to_example(image.name, encoded, info.height, info.width, faces, source.attributes))
             written += 1
             summary.most_faces = max(summary.most_faces, len(faces.weights))
     count = records.read_back(path)

@@ -1,4 +1,4 @@
-"""WIDER FACE's files as they come off the net: nothing is read without a bound, and what is wrong is said with the way out."""
+"""Data sets' files as they come off the net: nothing is read without a bound, and what is wrong is said with the way out."""
 
 import errno
 import os
@@ -76,3 +76,12 @@ def check_size(num_bytes: int) -> None:
     """Raises OSError for a picture larger than any of WIDER FACE."""
     if num_bytes > MOST_IMAGE_BYTES:
         raise OSError(errno.EFBIG, f"{num_bytes:,} bytes are more than a picture of WIDER FACE has")
+
+
+def read_picture(path: str) -> bytes:
+    """A picture, whole. Raises FileNotFoundError where it is absent, another OSError where it is no file of a picture's size."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a link to nothing")
+    check_size(os.path.getsize(path))
+    with open(path, "rb", buffering=0) as file:
+        return file.read()

@@ -7,7 +7,6 @@ Pure Python and numpy. The layout, below one directory:
 """
 
 import dataclasses
-import errno
 import os
 import pathlib
 import re
@@ -25,6 +24,7 @@ from facedet.data.official_files import (
     open_zip,
     read_file,
     read_member,
+    read_picture,
     text,
 )
 
@@ -227,7 +227,12 @@ def with_landmarks(image: FaceImage, landmarks: dict[str, dict[tuple, np.ndarray
 
 
 class WiderFace:
-    """One split of WIDER FACE below `data_dir`, in folders or zips. Safe to pickle: zips are opened where they are read."""
+    """One split of WIDER FACE below `data_dir`, in folders or zips. Safe to pickle: zips are opened where they are read.
+
+    attributes: names of those that its records keep.
+    """
+
+    attributes = ATTRIBUTES
 
     def __init__(self, data_dir: str | os.PathLike, split: str):
         self.data_dir, self.split = pathlib.Path(data_dir), split
@@ -284,12 +289,7 @@ class WiderFace:
         WiderFaceError where the zip is damaged.
         """
         if self._zip_path is None:
-            path = f"{self.images_dir}/{name}"
-            if os.path.lexists(path) and not os.path.isfile(path):
-                raise OSError(errno.EINVAL, "it is a folder, a pipe or a link to nothing")
-            check_size(os.path.getsize(path))
-            with open(path, "rb", buffering=0) as file:
-                return file.read()
+            return read_picture(f"{self.images_dir}/{name}")
         member = f"WIDER_{self.split}/images/{name}"
         try:
             check_size(self._archive().getinfo(member).file_size)
