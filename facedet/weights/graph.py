@@ -145,7 +145,11 @@ def _require_same(graphs: list[list[Operation]], labels: list[list[int]], how: s
         return
     left_over = []
     for graph, of_graph, more in zip(graphs, labels, (counts[0] - counts[1], counts[1] - counts[0]), strict=True):
-        operations = [operation for operation, label in zip(graph, of_graph, strict=True) if label in more]
+        operations = []
+        for operation, label in zip(reversed(graph), reversed(of_graph), strict=True):
+            if more[label] > 0:
+                operations.insert(0, operation)
+                more[label] -= 1
         operations.sort(key=lambda operation: not operation.form)  # convolutions say most
         left_over.append(f"{', '.join(map(str, operations[:3])) or 'none'} ({len(operations)} in all)")
     raise WeightsError(f"it {how} the config's network. In the file alone: {left_over[0]}. In the network alone: {left_over[1]}.")

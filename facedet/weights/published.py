@@ -28,8 +28,11 @@ def load(path: str, network: keras.Model) -> int:
         pairs = graph.match(operations, graph.of_network(network))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    values = {}
     for theirs, ours in pairs:
-        _set(network.get_layer(ours.name), norms[ours.name], _y_first(theirs.weights, ours.name))
+        values |= _values(network.get_layer(ours.name), norms[ours.name], _y_first(theirs.weights, ours.name))
+    for name, of_layer in values.items():
+        network.get_layer(name).set_weights(of_layer)
     return len(pairs)
 
 
@@ -42,26 +45,25 @@ def _y_first(weights: Weights, name: str) -> Weights:
     return Weights(weights.kernel[..., order], None if weights.bias is None else weights.bias[order], weights.norm)
 
 
-def _set(layer, batch_norm, weights: Weights) -> None:
-    """A file's batch norm may be folded into its convolution already, and a layer here may have a bias, a batch norm, or both."""
-    kernel, channels = weights.kernel, layer.output_shape[-1]
-    bias = np.zeros(channels, np.float32) if weights.bias is None else weights.bias
+def _values(layer, batch_norm, weights: Weights) -> dict[str, list[np.ndarray]]:
+    """Weights of a convolution here and of its batch norm, by name of the layer, so that both compute what the file's convolution does.
+
+    A file's batch norm may be folded into its convolution already, and a layer here may have a bias, a batch norm, or both.
+    """
+    kernel, norm, channels = weights.kernel, weights.norm, layer.output_shape[-1]
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    bias = zeros if weights.bias is None else weights.bias
     if batch_norm is None:
-        if weights.norm is not None:
-            scale = weights.norm.gamma / np.sqrt(weights.norm.variance + weights.norm.epsilon)
+        if norm is not None:
+            scale = norm.gamma / np.sqrt(norm.variance + norm.epsilon)
             kernel = kernel * (scale[:, None] if isinstance(layer, keras.layers.DepthwiseConv2D) else scale)
-            bias = (bias - weights.norm.mean) * scale + weights.norm.beta
-    elif weights.norm is None:
-        ones = np.ones(channels, np.float32)
-        batch_norm.set_weights([ones, bias, np.zeros_like(bias), ones - np.float32(batch_norm.epsilon)])
-        bias = np.zeros_like(bias)
+            bias = (bias - norm.mean) * scale + norm.beta
+        if bias.any() and not layer.use_bias:
+            raise WeightsError(f"the file has a bias where layer {layer.name} of the config's network has none.")
+        return {layer.name: [kernel, bias] if layer.use_bias else [kernel]}
+    if norm is None:
+        given = [ones, bias, zeros, ones - np.float32(batch_norm.epsilon)]
     else:
-        norm = weights.norm
         gamma = norm.gamma * np.sqrt((norm.variance + batch_norm.epsilon) / (norm.variance + norm.epsilon))
-        batch_norm.set_weights([gamma, norm.beta, norm.mean, norm.variance])
-    if not layer.use_bias and bias.any():
-        if batch_norm is None:
-            raise WeightsError(f"the file has a bias where layer {layer.name} has none.")
-        gamma, beta, mean, variance = batch_norm.get_weights()
-        batch_norm.set_weights([gamma, beta, mean - bias, variance])
-    layer.set_weights([kernel, bias] if layer.use_bias else [kernel])
+        given = [gamma, norm.beta, norm.mean - bias, norm.variance]
+    return {layer.name: [kernel, zeros] if layer.use_bias else [kernel], batch_norm.name: given}
