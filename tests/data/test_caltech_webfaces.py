@@ -75,16 +75,18 @@ def test_every_line_is_accounted_for(tmp_path):
         "pic2.jpg 30 40 30 40 30 40 30 40",
         "pic2.jpg 30 40 31 40 30 40.5 30 41",
         f"pic3.jpg {FRONTAL}",
+        "pic2.jpg nan 40 48 40 41 52 39 64",
+        "pic2.jpg 1e9 40 48 40 41 52 39 64",
     ]
     source = make(tmp_path / "in", lines, {"pic1.jpg": picture(), "pic2.jpg": picture(), "pic3.jpg": b"<html>", "readme.jpg": picture()})
     split = convert(source, tmp_path / "out")["splits"]["train"]
     assert split["faces"] == {
-        "stated": 10, "written": 3, "ignored": {"too_small": 1},
-        "dropped": {"image_not_jpeg": 1, "no_area": 1, "outside_image": 1, "row_malformed": 3},
+        "stated": 12, "written": 3, "ignored": {"too_small": 1},
+        "dropped": {"image_not_jpeg": 1, "no_area": 1, "outside_image": 1, "row_malformed": 5},
     }  # fmt: skip
     assert split["images"] == {"written": 2, "image_not_jpeg": 1}
     said = {problem["where"].rpartition(":")[2]: problem["message"] for problem in split["problems"]}
-    assert set(said) == {"5", "6", "7", "11"} and "8 numbers" in said["5"] and "sixty" in said["6"]
+    assert set(said) == {"5", "6", "7", "11", "12", "13"} and "8 numbers" in said["5"] and "sixty" in said["6"]
     with pytest.raises(widerface.WiderFaceError, match=rf"{ANNOTATION}:5: .*--strict"):
         convert(source, tmp_path / "strict", strict=True)
 
