@@ -1,6 +1,6 @@
-"""How far five landmarks lie from the annotated ones: normalized mean error, by face height.
+"""How far landmarks lie from the annotated ones: normalized mean error, by face height.
 
-The error of a face is the mean distance of its five points over the square root of its annotated box's area. It is counted on
+The error of a face is the mean distance of its points, five, or of MediaPipe's six the four that five annotated ones tell, over the square root of its annotated box's area. It is counted on
 faces that have points and are not ignored, each matched to a detection as the protocol matches them (IoU 0.5, best score first);
 faces that no detection finds are counted apart, and are in no mean.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from facedet.evaluation import protocol
 from facedet.evaluation.scoring import Scores
 from facedet.runtime.input_spec import InputSpec
+from facedet.runtime.landmarks import expected as expected_points
 
 SMALL_ERRORS = (0.05, 0.10)
 EDGES = (0, 8, 16, 32, 64, 128, 256, np.inf)  # of heights, px
@@ -78,7 +79,7 @@ def errors(scores: Scores, detector: str, spec: InputSpec | None = None) -> Erro
 
 
 def distances(points: np.ndarray, expected: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """[F]: the mean distance of points [F, 5, 2] from those expected, px, over the square root of areas [F], px²."""
+    """[F]: the mean distance of points [F, P, 2] from those expected, px, over the square root of areas [F], px²."""
     return np.linalg.norm(points - expected, axis=2).mean(1) / np.sqrt(areas)
 
 
@@ -89,5 +90,7 @@ def _of_picture(found: protocol.Detections, truth: protocol.GroundTruth) -> np.n
     hit = match >= 0
     if hit.any():
         areas = truth.boxes_xywh_px[hit, 2:].astype(np.float64).prod(1)
-        errors[hit] = distances(found.landmarks_xy_px[match[hit]], truth.landmarks_xy_px[hit], areas)
+        points = found.landmarks_xy_px[match[hit]]
+        wanted = expected_points(truth.landmarks_xy_px[hit], points.shape[1])
+        errors[hit] = distances(points[:, : wanted.shape[1]], wanted, areas)
     return errors

@@ -10,14 +10,8 @@ from tabulate import tabulate
 
 from facedet.data.widerface import SUBSETS
 from facedet.evaluation.report import height_range
-from facedet.runtime.detector import (
-    OUTPUTS_RAW,
-    OUTPUTS_RAW_LANDMARKS,
-    OUTPUTS_WITH_NMS,
-    OUTPUTS_WITH_NMS_LANDMARKS,
-    PRECISIONS,
-    FaceDetector,
-)
+from facedet.runtime.detector import OUTPUTS_WITH_NMS, PRECISIONS, FaceDetector
+from facedet.runtime.landmarks import NAMES
 
 JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
 HARDWARE = {
@@ -28,16 +22,19 @@ HARDWARE = {
     "float32": "CPU; the reference",
     "float32_raw": "GPU in full precision; conversion to other formats",
     **{f"{precision}_boxes": "MediaPipe's ObjectDetector: boxes without landmarks" for precision in PRECISIONS},
+    **{f"{precision}_mediapipe": "MediaPipe's FaceDetector" for precision in PRECISIONS},
 }
 OUTPUTS = {
     "detection_boxes": ("[1, {detections}, 4]", "ymin, xmin, ymax, xmax in fractions of the picture, best first"),
     "detection_classes": ("[1, {detections}]", "always 0, face"),
     "detection_scores": ("[1, {detections}]", "0..1, falling"),
-    "detection_landmarks": ("[1, {detections}, 10]", "y, x of eye, eye, nose, mouth corner, mouth corner, the left of the picture first"),
+    "detection_landmarks": ("[1, {detections}, {coordinates}]", "y, x of {points}, the left of the picture first"),
     "num_detections": ("[1]", "how many rows hold a detection; the rest is not initialized"),
     "raw_boxes": ("[1, {anchors}, 4]", "ycenter, xcenter, height, width in fractions of the picture; decoded, not suppressed"),
     "raw_scores": ("[1, {anchors}, 1]", "0..1"),
-    "raw_landmarks": ("[1, {anchors}, 10]", "as detection_landmarks, one row a box"),
+    "regressors": ("[1, 896, 16]", "x, y, width, height and x, y of six points, in px of the input from an anchor's centre"),
+    "classificators": ("[1, 896, 1]", "logits"),
+    "raw_landmarks": ("[1, {anchors}, {coordinates}]", "as detection_landmarks, one row a box"),
 }
 PLACES = {"centre": "in its middle", "end": "at its upper left"}  # by InputSpec.pad_place
 LICENCE = (
@@ -53,13 +50,9 @@ class CardError(Exception):
 def file_entry(path: pathlib.Path, kind, detector: FaceDetector) -> dict:
     """What the card says of a file. kind: Kind of facedet.export.formats.base.  detector: the file, opened."""
     data = path.read_bytes()
-    if detector.has_landmarks:
-        names = OUTPUTS_WITH_NMS_LANDMARKS if detector.has_nms else OUTPUTS_RAW_LANDMARKS
-    else:
-        names = OUTPUTS_WITH_NMS if detector.has_nms else OUTPUTS_RAW
     entry = {"file": path.name, "kind": str(kind), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     taken = "uint8" if kind.precision == "int8" else "float32"
-    return {**entry, "input": taken, "outputs": list(names), "hardware": HARDWARE[str(kind)]}
+    return {**entry, "input": taken, "outputs": detector.output_names, "hardware": HARDWARE[str(kind)]}
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -90,7 +83,9 @@ def write(card: dict, folder: pathlib.Path) -> None:
 def markdown(card: dict) -> str:
     """The card's Markdown; every figure in it stands in the JSON beside it."""
     height, width = card["input"]["height"], card["input"]["width"]
+    points = NAMES[card.get("landmarks", 5)]
     sizes = {"detections": card["max_detections"], "anchors": card["anchors"]["count"]}
+    sizes |= {"points": ", ".join(points), "coordinates": 2 * len(points)}
     files = [[f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]] for f in card["files"]]
     parity = card["parity"]
     landmarks = any("median_landmarks" in row for row in parity["rows"])
@@ -111,7 +106,11 @@ def markdown(card: dict) -> str:
     given = {name for file in card["files"] for name in file["outputs"]}
     frame = "the padded input" if card["input"].get("padding") else "the picture"
     outputs = [
-        [name, shape.format(**sizes), meaning.replace("the picture", frame, 1) if "fractions" in meaning else meaning]
+        [
+            name,
+            shape.format(**sizes),
+            meaning.format(**sizes).replace("the picture", frame, 1) if "fractions" in meaning else meaning.format(**sizes),
+        ]
         for name, (shape, meaning) in OUTPUTS.items()
         if name in given
     ]

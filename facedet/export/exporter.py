@@ -56,7 +56,7 @@ def export(
     name, output_dir = pathlib.Path(config_path).stem, pathlib.Path(output_dir)
     reference = CheckpointDetector.from_checkpoint(recipe, checkpoint, protocol.LEAST_SCORE)
     detector, quantizable = reference.detector, reference.quantizable
-    kinds = export_format.kinds(detector.num_points)
+    kinds = export_format.kinds(detector)
     _require_export_or_nothing(output_dir, {_file_name(name, kind, export_format) for kind in kinds})
     if reference.quantize:
         ranges = "quantization-aware training"
@@ -93,6 +93,7 @@ def export(
             "score_threshold": recipe.suppression.score_threshold,
             "iou_threshold": recipe.suppression.iou_threshold,
             "anchors": detector.anchor_table(),
+            **({"landmarks": detector.num_points} if detector.num_points else {}),
             "files": files,
             "parity": report,
             "licence": card.LICENCE,

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageOps
 
-from facedet.runtime import boxes
+from facedet.runtime import boxes, landmarks, mediapipe
 from facedet.runtime.backends.base import DETAILS_FILE, BackendError, Output, backend_of
 from facedet.runtime.input_spec import PAD_PLACES, InputSpec, Placement
 from facedet.runtime.suppression import MAX_DETECTIONS, suppress
@@ -18,7 +18,6 @@ OUTPUTS_WITH_NMS_LANDMARKS = ("detection_boxes", "detection_scores", "detection_
 OUTPUTS_RAW = ("raw_boxes", "raw_scores")
 OUTPUTS_RAW_LANDMARKS = (*OUTPUTS_RAW, "raw_landmarks")
 PRECISIONS = ("float32", "float16", "int8")
-LANDMARKS = 5  # eye, eye, nose, mouth corner, mouth corner, the left of the picture first
 MAX_BYTES = 256 * 2**20  # of a file
 MAX_THREADS = 64
 
@@ -32,8 +31,8 @@ class Faces:
     """What was found, best first.
 
     boxes: float32 [N, 4], xmin, ymin, xmax, ymax in pixels of the picture.  scores: float32 [N].
-    landmarks: float32 [N, 5, 2], x, y in pixels, the left of the picture first: eye, eye, nose, mouth corner, mouth corner; a point
-    may lie outside of the picture. None where the detector has none.
+    landmarks: float32 [N, P, 2], x, y in pixels, the left of the picture first: of five, eye, eye, nose, mouth corner, mouth corner; of six,
+    MediaPipe's, eye, eye, nose tip, mouth centre, ear, ear. A point may lie outside of the picture. None where the detector has none.
     """
 
     boxes: np.ndarray
@@ -103,7 +102,9 @@ class FaceDetector:
             raise DetectorError(f"{self.path} has outputs of shapes {_shown(found)}; {_shown(expected)} are expected.")
 
     def _expected_outputs(self) -> dict[str, Output]:
-        most, columns, float32 = self.details["max_detections"], 2 * LANDMARKS, np.dtype(np.float32)
+        if set(self._backend.outputs) == set(mediapipe.OUTPUTS):
+            return {name: Output(mediapipe.OUTPUTS[name], np.dtype(np.float32)) for name in self._backend.outputs}
+        most, columns, float32 = self.details["max_detections"], 2 * self.num_landmarks, np.dtype(np.float32)
         if not self.has_nms:
             count = next((output.shape[1] for output in self._backend.outputs.values() if len(output.shape) == 3), 0)
             shapes = dict(zip(OUTPUTS_RAW_LANDMARKS, ((1, count, 4), (1, count, 1), (1, count, columns)), strict=True))
@@ -118,14 +119,24 @@ class FaceDetector:
         return expected
 
     @property
+    def output_names(self) -> list[str]:
+        """Of the file, in its order."""
+        return list(self._backend.outputs)
+
+    @property
     def has_nms(self) -> bool:
         """Whether the file holds its own non-maximum suppression; it is done in numpy otherwise."""
         return self.details["with_nms"]
 
     @property
     def has_landmarks(self) -> bool:
-        """Whether the file gives five points of each face."""
-        return bool(self.details.get("landmarks", 0))
+        """Whether the file gives points of each face."""
+        return bool(self.num_landmarks)
+
+    @property
+    def num_landmarks(self) -> int:
+        """How many points of each face, named in facedet.runtime.landmarks; 0 where there are none."""
+        return self.details.get("landmarks", 0)
 
     def detect(self, image: np.ndarray) -> Faces:
         """image: RGB uint8 [H, W, 3] of any size -> Faces in its pixels."""
@@ -143,7 +154,7 @@ class FaceDetector:
     def detect_resized(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """image: uint8 [input_height, input_width, 3] -> what is found in fractions of it, best first.
 
-        boxes_yxyx_norm float32 [N, 4], scores float32 [N], points_yx_norm float32 [N, 5, 2] or None.
+        boxes_yxyx_norm float32 [N, 4], scores float32 [N], points_yx_norm float32 [N, P, 2] or None.
         """
         try:
             outputs = self._backend.run(image)
@@ -153,12 +164,15 @@ class FaceDetector:
             count = int(outputs["num_detections"][0])  # the rows past it are not initialized
             found, scores = outputs["detection_boxes"][0, :count], outputs["detection_scores"][0, :count]
             keep = np.flatnonzero(scores >= self.score_threshold)
-            points = outputs["detection_landmarks"][0, :count][keep].reshape(-1, LANDMARKS, 2) if self.has_landmarks else None
+            points = outputs["detection_landmarks"][0, :count][keep].reshape(-1, self.num_landmarks, 2) if self.has_landmarks else None
             return found[keep], scores[keep], points
-        points = outputs["raw_landmarks"][0].reshape(-1, LANDMARKS, 2) if self.has_landmarks else None
         limits = self.details
         least = max(self.score_threshold, limits["score_threshold"])
-        found, scores = outputs["raw_boxes"][0], outputs["raw_scores"][0, :, 0]
+        if "regressors" in outputs:
+            found, scores, points = mediapipe.decode(outputs["regressors"][0], outputs["classificators"][0])
+        else:
+            found, scores = outputs["raw_boxes"][0], outputs["raw_scores"][0, :, 0]
+            points = outputs["raw_landmarks"][0].reshape(-1, self.num_landmarks, 2) if self.has_landmarks else None
         return suppress(found, scores, points, least, limits["iou_threshold"], limits["max_detections"])
 
 
@@ -208,7 +222,7 @@ def _checked_details(path: pathlib.Path, packed: bytes) -> dict:
         "score_threshold": lambda value: _is_number(value, 0, 1),
         "iou_threshold": lambda value: _is_number(value, 0, 1),
     }
-    optional = {"landmarks": lambda value: _is_number(value, 0, LANDMARKS, int) and value % LANDMARKS == 0, "padding": _is_padding}
+    optional = {"landmarks": lambda value: type(value) is int and value in (0, *landmarks.NAMES), "padding": _is_padding}
     if not isinstance(details, dict):
         raise DetectorError(f"{path}: its {DETAILS_FILE} holds {str(details)[:40]}, no keys. Export the file anew.")
     for key, fits in (fit | optional).items():

@@ -7,9 +7,9 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from facedet.detectors.ssd import BOX, CLASS, POINTS
-from facedet.errors import ConfigError
 from facedet.keras2 import keras
 from facedet.layers import heads
+from facedet.weights.graph import WeightsError
 
 layers = keras.layers
 _DTYPES = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
@@ -18,22 +18,22 @@ _DAMAGED = (struct.error, IndexError, ValueError, TypeError, AttributeError, Key
 
 
 def load(path: str, network: keras.Model) -> int:
-    """Gives a network of blazeface_short_range with six points MediaPipe's weights; returns how many layers it set.
+    """Gives a network of blazeface_short_range with six points MediaPipe's weights; returns how many convolutions it set.
 
     The file's convolutions stand in our order: the body's, then the class heads of both levels, then their regressors: of each anchor x, y,
-    width, height and six points x, y. Its batch norms are folded into biases, so ours become these biases. ConfigError for a file that
+    width, height and six points x, y. Its batch norms are folded into biases, so ours become these biases. WeightsError for a file that
     cannot be read or is of another network.
     """
     try:
         found = list(_convolutions(pathlib.Path(path).read_bytes()))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
     except _DAMAGED as error:
-        raise ConfigError(
+        raise WeightsError(
             f"{path} is damaged, or no .tflite of float weights ({type(error).__name__}: {error}): take MediaPipe's own file."
         ) from error
     if not isinstance(network.output, dict) or not heads.maps(network.output, POINTS):
-        raise ConfigError(
+        raise WeightsError(
             f"{path}: {network.name} has no heads for points: MediaPipe's file is for blazeface_short_range with six of them."
         )
     levels = len(heads.maps(network.output, CLASS))
@@ -43,13 +43,13 @@ def load(path: str, network: keras.Model) -> int:
     ]
     expected = 2 * len(network.output) // 3 + len(ours)
     if len(found) != expected:
-        raise ConfigError(f"{path} has {len(found)} convolutions, {network.name} {expected}: it is not MediaPipe's short range.")
+        raise WeightsError(f"{path} has {len(found)} convolutions, {network.name} {expected}: it is not MediaPipe's short range.")
     done = 0
     for layer, (kernel, bias) in zip(ours, body, strict=True):
         norm = network.get_layer(f"{layer.name}_BN")
         _set(layer, [kernel], path)
         _set(norm, [np.sqrt(1 + norm.epsilon) * np.ones_like(bias), bias, np.zeros_like(bias), np.ones_like(bias)], path)
-        done += 2
+        done += 1
     for level in range(levels):
         _set(network.get_layer(f"{CLASS}_head_{level}"), of_classes[level], path)
         for kind, weights in zip((BOX, POINTS), _split(*regressors[level], path), strict=True):
@@ -81,7 +81,7 @@ def _split(kernel, bias, path):
     """A head of regressors -> (kernel, bias) of boxes y, x, height, width and of points y, x."""
     columns = 16
     if bias.shape[0] % columns:
-        raise ConfigError(
+        raise WeightsError(
             f"{path}: a head of {bias.shape[0]} channels, {columns} an anchor are expected: it is not MediaPipe's short range."
         )
     swapped = np.arange(columns) ^ 1  # y before x
@@ -93,5 +93,5 @@ def _split(kernel, bias, path):
 def _set(layer, values, path) -> None:
     shapes, expected = [value.shape for value in values], [tuple(weight.shape) for weight in layer.weights]
     if shapes != expected:
-        raise ConfigError(f"{path}: {layer.name} takes {expected}, the file has {shapes}: it is not MediaPipe's short range.")
+        raise WeightsError(f"{path}: {layer.name} takes {expected}, the file has {shapes}: it is not MediaPipe's short range.")
     layer.set_weights(values)

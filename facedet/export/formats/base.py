@@ -9,14 +9,15 @@ from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime.detector import FaceDetector
 
 # What a file gives: its own suppression ('', with landmarks where the detector has some), boxes and points for a client that
-# suppresses ('raw'), or boxes alone by the operator that MediaPipe's ObjectDetector wants ('boxes', of landmark detectors).
-SUPPRESSED, RAW, BOXES = "", "raw", "boxes"
+# suppresses ('raw'), boxes alone by the operator that MediaPipe's ObjectDetector wants ('boxes', of landmark detectors), or codes and
+# logits as MediaPipe's FaceDetector wants them ('mediapipe', of detectors that are is_mediapipes).
+SUPPRESSED, RAW, BOXES, MEDIAPIPE = "", "raw", "boxes", "mediapipe"
 PRECISIONS = ("float32", "float16", "int8")
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One file of an export. variant: SUPPRESSED, RAW or BOXES."""
+    """One file of an export. variant: SUPPRESSED, RAW, BOXES or MEDIAPIPE."""
 
     precision: str
     variant: str
@@ -30,8 +31,8 @@ class Format(Protocol):
 
     suffix: str
 
-    def kinds(self, num_points: int) -> list[Kind]:
-        """The files of a detector with so many landmarks."""
+    def kinds(self, detector: Detector) -> list[Kind]:
+        """The files of a detector."""
 
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
         """A whole file. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""

@@ -62,11 +62,13 @@ def model_metadata(spec: InputSpec, outputs, num_boxes: int, description: str) -
         "detection_boxes": {0: "location", 1: "ymin, xmin, ymax, xmax, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES) | pair},
         "detection_classes": {0: "category", 1: "Always 0, face.", 3: _feature_content() | pair, 6: labels},
         "detection_scores": {0: "score", 1: "0..1, best first.", 3: _feature_content() | pair},
-        "detection_landmarks": {0: "landmarks", 1: "y, x five times, 0..1", 3: _feature_content() | pair},
+        "detection_landmarks": {0: "landmarks", 1: "y, x of each point, 0..1", 3: _feature_content() | pair},
         "num_detections": {0: "number of detections", 1: "How many of the rows hold a detection.", 3: _feature_content()},
         "raw_boxes": {0: "location", 1: "ycenter, xcenter, height, width, 0..1", 3: _box_content((1, 0, 3, 2), _BOUNDARIES)},
         "raw_scores": {0: "score", 1: "0..1", 3: _feature_content(), 6: labels},
-        "raw_landmarks": {0: "landmarks", 1: "y, x five times, 0..1", 3: _feature_content()},
+        "regressors": {0: "regressors", 1: "x, y, width, height and six points x, y, px", 3: _feature_content()},
+        "classificators": {0: "classificators", 1: "Logits.", 3: _feature_content()},
+        "raw_landmarks": {0: "landmarks", 1: "y, x of each point, 0..1", 3: _feature_content()},
     }
     graph = {2: [image], 3: [told[name] for name in outputs]}
     if for_mediapipe:

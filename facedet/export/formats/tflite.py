@@ -18,8 +18,9 @@ import tensorflow as tf
 from facedet.assign import codecs
 from facedet.detectors.base import Detector
 from facedet.export.formats import flatbuffer, metadata
-from facedet.export.formats.base import BOXES, PRECISIONS, RAW, SUPPRESSED, Kind
+from facedet.export.formats.base import BOXES, MEDIAPIPE, PRECISIONS, RAW, SUPPRESSED, Kind
 from facedet.quantization.network import QuantizableNetwork
+from facedet.runtime import mediapipe
 from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector
 
 INPUT = "image"
@@ -33,8 +34,9 @@ class TFLite:
     def __init__(self):
         self._bodies = weakref.WeakKeyDictionary()  # {quantizable: {precision: bytes}}
 
-    def kinds(self, num_points: int) -> list[Kind]:
-        variants = (SUPPRESSED, RAW, BOXES) if num_points else (SUPPRESSED, RAW)
+    def kinds(self, detector: Detector) -> list[Kind]:
+        variants = (SUPPRESSED, RAW, BOXES) if detector.num_points else (SUPPRESSED, RAW)
+        variants += (MEDIAPIPE,) if detector.is_mediapipes else ()
         return [Kind(precision, variant) for precision in PRECISIONS for variant in variants]
 
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
@@ -43,7 +45,8 @@ class TFLite:
         Outputs, in this order, in fractions of the input:
         detection_boxes [1, D, 4] (ymin, xmin, ymax, xmax), detection_classes [1, D], detection_scores [1, D], num_detections [1];
         with landmarks detection_boxes, detection_scores, detection_landmarks [1, D, 2 P] (y, x), num_detections int32 [1];
-        raw raw_boxes [1, N, 4] (ycenter, xcenter, height, width), raw_scores [1, N, 1], and raw_landmarks [1, N, 2 P].
+        raw raw_boxes [1, N, 4] (ycenter, xcenter, height, width), raw_scores [1, N, 1], and raw_landmarks [1, N, 2 P];
+        mediapipe regressors [1, 896, 16], classificators [1, 896, 1]: runtime.mediapipe says which.
         """
         bodies = self._bodies.setdefault(quantizable, {})
         if kind.precision not in bodies:
@@ -53,14 +56,18 @@ class TFLite:
         if kind.variant == RAW:
             outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _raw(detector, heads)))
             names = [name for name in OUTPUTS_RAW_LANDMARKS if name in outputs]
+        elif kind.variant == MEDIAPIPE:
+            outputs, names = flatbuffer.join(joined, _tail(detector, detector.mediapipe_outputs)), tuple(mediapipe.OUTPUTS)
         elif with_points:
             outputs = flatbuffer.join(joined, _tail(detector, lambda heads: _suppressed(detector, heads)))
             names = OUTPUTS_WITH_NMS_LANDMARKS
         else:
             outputs, names = _post_processed(joined, detector), OUTPUTS_WITH_NMS
-        with_nms, limits = kind.variant != RAW, detector.suppression
+        with_nms, limits = kind.variant in (SUPPRESSED, BOXES), detector.suppression
         description = f"facedet face detector, {kind.precision}, {'with NMS' if with_nms else 'raw'}"
-        about = metadata.model_metadata(detector.input, names, limits.max_detections if with_nms else _boxes(joined, outputs), description)
+        about = metadata.model_metadata(
+            detector.input, names, limits.max_detections if with_nms else _boxes(joined, outputs[names[0]]), description
+        )
         packed = flatbuffer.finish(joined, INPUT, {name: outputs[name] for name in names}, description, (metadata.NAME, about))
         details = {
             "precision": kind.precision,
@@ -150,9 +157,9 @@ def _post_processed(joined, detector: Detector) -> dict[str, int]:
     return flatbuffer.add_nms(joined, outputs["encodings"], outputs["scores"], encoded[0].anchors_yxhw, options)
 
 
-def _boxes(joined, outputs: dict[str, int]) -> int:
-    """Of a raw graph."""
-    return int(joined.subgraphs[0].tensors[outputs["raw_boxes"]].shape[1])
+def _boxes(joined, output: int) -> int:
+    """Rows of an output that is not suppressed."""
+    return int(joined.subgraphs[0].tensors[output].shape[1])
 
 
 def _convert(function, specs, settings) -> bytes:
