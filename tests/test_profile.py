@@ -4,12 +4,15 @@ import importlib.util
 import itertools
 import json
 
+import landmark_file
 import pytest
 from conftest import MAIN_CONFIG, ROOT, SHIPPED, run
 from PIL import Image
 
 from facedet.evaluation import network_drawing, profile
 
+KEYS = {"name", "input", "parameters", "trainable", "statistics", "multiply_adds", "peak_activation_bytes", "weight_bytes", "file_bytes",
+        "anchors", "operators", "published_flops"}  # fmt: skip
 CARD = json.loads((SHIPPED / "model_card.json").read_text())
 # By hand, kernels + biases or batch norm: 108 + 16, 36 + 4, 144 + 4, and once 8 + 2. 64 places, four channels; the shared layer gives two.
 PARAMETERS, STATISTICS = 124 + 40 + 148 + 10, 8
@@ -103,6 +106,15 @@ def test_a_file_has_the_figures_of_its_network(small, tmp_path):
     assert made.file_bytes == path.stat().st_size
 
 
+@pytest.mark.parametrize("raw", [True, False])
+def test_anchors_of_a_landmark_file_are_counted_before_suppression(raw, tmp_path):
+    path = tmp_path / "landmarks.tflite"
+    path.write_bytes(landmark_file.make(raw))
+    made = profile.read(str(path))
+    assert made.anchors == landmark_file.ROWS * landmark_file.COLUMNS and made.input == (landmark_file.HEIGHT, landmark_file.WIDTH)
+    assert {layer.output for layer in made.layers} >= ({"raw_boxes", "raw_landmarks"} if raw else {"detection_landmarks"})
+
+
 def test_tensors_die_after_their_last_use():
     steps = [(["image"], ["a"]), (["a"], ["b"]), (["b"], ["c", "spare"]), (["c", "a"], ["d"])]
     sizes = {"image": 8, "a": 4, "b": 16, "c": 2, "spare": 1, "d": 10}
@@ -122,7 +134,7 @@ def test_command_agrees_with_the_shipped_card_for_config_and_files(capsys):
     assert command("profile")([*map(str, (MAIN_CONFIG, *files)), "--json"]) == 0
     config, *exported = json.loads(capsys.readouterr().out)
     assert config["parameters"] == config["trainable"] + config["statistics"] == CARD["parameters"]
-    assert config["file_bytes"] is None and "layers" not in config
+    assert config["file_bytes"] is None and set(config) == KEYS
     for made in (config, *exported):
         assert made["multiply_adds"] == CARD["multiply_adds"] and made["anchors"] == CARD["anchors"]["count"]
         for precision, size in made["peak_activation_bytes"].items():
@@ -139,6 +151,7 @@ def test_command_agrees_with_the_shipped_card_for_config_and_files(capsys):
 def test_layers_are_printed_one_by_one_and_their_sum_is_the_total():
     path = SHIPPED / f"{SHIPPED.name}_int8.tflite"
     (made,) = json.loads(run("scripts/profile.py", path, "--json", "--layers"))
+    assert set(made) == KEYS | {"layers"} and made["published_flops"] is None
     assert sum(layer["multiply_adds"] for layer in made["layers"]) == made["multiply_adds"]
     printed = run("scripts/profile.py", path, "--layers", "--published_rules")
     assert "11,564" in printed and all(layer["name"] in printed for layer in made["layers"])
