@@ -26,12 +26,12 @@ def scores_of(found: dict, faces: dict, member=True) -> Scores:
 
 
 def test_boxes_are_compared_with_the_faces_that_they_find():
-    """One 10 px to the right of a face of 40 x 20 and one that is right, of which a second finds nothing new; the other face is missed."""
-    found = {"a": [[20, 10, 60, 30]], "b": [[100, 40, 140, 80], [101, 40, 141, 80], [0, 0, 5, 5]]}
-    faces = {"a": [[10, 10, 40, 20], [150, 50, 40, 40]], "b": [[100, 40, 40, 40]]}
+    """One 10 px to the right of a face of 40 x 20 and two that are right, beside one of which another finds nothing new; a face is missed."""
+    found = {"a": [[150, 50, 190, 90], [20, 10, 60, 30]], "b": [[100, 40, 140, 80], [101, 40, 141, 80], [0, 0, 5, 5]]}
+    faces = {"a": [[10, 10, 40, 20], [150, 50, 40, 40], [90, 10, 30, 30]], "b": [[100, 40, 40, 40]]}
     metrics = validation.box_errors(scores_of(found, faces), "detector")
-    assert metrics["Boxes/iou"] == pytest.approx((30 / 50 + 1) / 2)
-    assert metrics["Boxes/mse"] == pytest.approx((2 * (10 / 200) ** 2 / 4 + 0) / 2)
+    assert metrics["Boxes/iou"] == pytest.approx((30 / 50 + 1 + 1) / 3)
+    assert metrics["Boxes/mse"] == pytest.approx((2 * (10 / 200) ** 2 / 4 + 0 + 0) / 3)
 
 
 def test_of_faces_that_are_ignored_or_not_found_nothing_is_said():
