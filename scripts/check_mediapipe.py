@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Opens exported files in MediaPipe Tasks' ObjectDetector and compares its boxes with FaceDetector's.
+"""Opens exported files in MediaPipe Tasks and compares what it finds with what facedet's FaceDetector does: those whose name ends in
+_mediapipe.tflite in its FaceDetector, points too, all others in its ObjectDetector.
 
     python scripts/check_mediapipe.py --tflite exported_models/NAME/*.tflite --images picture.jpg ...
 
 MediaPipe needs numpy 1: it is installed into an environment of its own (--venv), where it runs; FaceDetector runs here. Both get
-the picture already stretched to the input, as MediaPipe's own resizing is coarser.
+the picture already fitted to the input, as MediaPipe's own resizing is coarser.
 """
 
 import argparse
@@ -23,25 +24,36 @@ from tabulate import tabulate
 
 from facedet import DetectorError, FaceDetector
 from facedet.runtime import boxes, detector
-from facedet.runtime.input_spec import resize
 
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
 LIMIT_PX, LIMIT_SCORE = 2.0, 0.01  # MediaPipe cuts corner, width and height to whole pixels of the input
+LIMIT_POINT = 0.01  # of a point of the face, as a share of the input
+FACES = "_mediapipe.tflite"
 RAW_IOU = 0.3  # from which MediaPipe suppresses a raw file's boxes, whatever the file says; files with the NMS operator do it themselves
+NOTHING_GOES = (
+    0.99  # of overlaps (1 does otherwise): its FaceDetector blends the boxes that it suppresses: what is compared is all that it found
+)
 _RUN = """
 import json, sys
 import mediapipe as mp
 from mediapipe.tasks.python import BaseOptions, vision
 found = {}
-for path in sys.argv[2:]:
-    options = vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=path), score_threshold=float(sys.argv[1]), max_results=300)
-    with vision.ObjectDetector.create_from_options(options) as tasks:
+for path in sys.argv[4:]:
+    score, base = float(sys.argv[1]), BaseOptions(model_asset_path=path)
+    if path.endswith(sys.argv[2]):
+        options = vision.FaceDetectorOptions(base_options=base, min_detection_confidence=score, min_suppression_threshold=float(sys.argv[3]))
+        kind = vision.FaceDetector
+    else:
+        options = vision.ObjectDetectorOptions(base_options=base, score_threshold=score, max_results=300)
+        kind = vision.ObjectDetector
+    with kind.create_from_options(options) as tasks:
         found[path] = {}
         for picture in json.load(open("pictures.json"))[path]:
             result = tasks.detect(mp.Image.create_from_file(picture))
             found[path][picture] = [[d.bounding_box.origin_x, d.bounding_box.origin_y, d.bounding_box.width, d.bounding_box.height,
-                                     d.categories[0].score, d.categories[0].category_name] for d in result.detections]
+                                     d.categories[0].score, d.categories[0].category_name, [[p.x, p.y] for p in d.keypoints or []]]
+                                    for d in result.detections]
 json.dump(found, open("found.json", "w"))
 """
 
@@ -69,28 +81,32 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
     files = [str(pathlib.Path(path).resolve()) for path in paths]
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as directory:
-        pictures = {}  # {file: {name: picture stretched to its input}}
+        pictures = {}  # {file: {name: picture fitted to its input}}
         for path in files:
             opened = FaceDetector(path)
             height, width = opened.input.size
-            names = [f"{number}_{width}x{height}.png" for number in range(len(images))]
-            pictures[path] = {name: resize(image, height, width) for name, image in zip(names, images, strict=True)}
+            names = [f"{number}_{width}x{height}_{opened.input.resize}.png" for number in range(len(images))]
+            pictures[path] = {name: opened.input.prepare(image)[0] for name, image in zip(names, images, strict=True)}
             for name, image in pictures[path].items():
                 Image.fromarray(image).save(pathlib.Path(directory) / name)
         (pathlib.Path(directory) / "pictures.json").write_text(json.dumps({path: list(named) for path, named in pictures.items()}))
-        ran = subprocess.run([python, "-c", _RUN, str(SCORE), *files], cwd=directory, text=True, capture_output=True)
+        ran = subprocess.run(
+            [python, "-c", _RUN, str(SCORE), FACES, str(NOTHING_GOES), *files], cwd=directory, text=True, capture_output=True
+        )
         if ran.returncode:
             print(ran.stderr[-3000:], file=sys.stderr)
             return 1
         found = json.loads((pathlib.Path(directory) / "found.json").read_text())
     for path in files:
-        ours, distances, differences, alone, theirs_count = FaceDetector(path, SCORE), [], [], 0, 0
+        ours, distances, differences, points, alone, theirs_count = FaceDetector(path, SCORE), [], [], [], 0, 0
         if path.endswith("_raw.tflite"):
             ours.details["iou_threshold"] = RAW_IOU
+        if path.endswith(FACES):
+            ours.details["iou_threshold"] = NOTHING_GOES
         for name, image in pictures[path].items():
             expected, rows_found = ours.detect(image), found[path][name]
             theirs_count += len(rows_found)
-            assert all(row[5] == "face" for row in rows_found), rows_found
+            assert path.endswith(FACES) or all(row[5] == "face" for row in rows_found), rows_found
             corners = boxes.xywh_to_xyxy(np.asarray([row[:4] for row in rows_found], np.float32))
             scores = np.asarray([row[4] for row in rows_found])
             sure = expected.scores >= SCORE + LIMIT_SCORE
@@ -98,21 +114,27 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
                 alone += int(sure.sum())
                 continue
             apart = np.abs(expected.boxes[sure][:, None] - corners[None]).max(2)
+            difference = np.abs(scores[None] - expected.scores[sure][:, None])
+            partner = np.where(apart <= LIMIT_PX, difference + apart / 1000, np.inf).argmin(1)  # of boxes as near, that of the same score
             near = apart.min(1) <= LIMIT_PX
             # int8 scores can be equal: of two boxes that suppress each other, each client then keeps another
-            equal = np.abs(scores[None] - expected.scores[sure][:, None]) < 1e-6
+            equal = difference < 1e-6
             tied = (equal & (boxes.iou(expected.boxes[sure], corners) > ours.details["iou_threshold"])).any(1)
             alone += int((~near & ~tied).sum())
-            distances += apart.min(1)[near].tolist()
-            differences += np.abs(scores[apart.argmin(1)] - expected.scores[sure])[near].tolist()
-        bad = alone > 0 or not distances or max(differences) > LIMIT_SCORE
+            distances += apart[near, partner[near]].tolist()
+            differences += difference[near, partner[near]].tolist()
+            if path.endswith(FACES):
+                side = np.asarray((image.shape[1], image.shape[0]), np.float32)
+                theirs = np.asarray([row[6] for row in rows_found], np.float32)[partner]
+                points += np.abs(theirs - expected.landmarks[sure] / side)[near].ravel().tolist()
+        bad = alone > 0 or not distances or max(differences) > LIMIT_SCORE or max(points, default=0) > LIMIT_POINT
         failed |= bad
-        figures = [f"{max(distances, default=0):.2f}", f"{max(differences, default=0):.4f}"]
+        figures = [f"{max(distances, default=0):.2f}", f"{max(differences, default=0):.4f}", f"{max(points):.4f}" if points else "-"]
         rows.append([pathlib.Path(path).name, theirs_count, len(distances), alone, *figures, "FAILED" if bad else "ok"])
     print(
         tabulate(
             rows,
-            ["file", "MediaPipe's boxes", "matched", "ours alone", "greatest distance, px", "greatest score difference", ""],
+            ["file", "MediaPipe's boxes", "matched", "ours alone", "greatest distance, px", "greatest score difference", "of a point", ""],
             "github",
             disable_numparse=True,
         )

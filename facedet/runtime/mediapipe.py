@@ -5,7 +5,7 @@ import numpy as np
 SIDE = 128  # of the input, px
 _GRIDS = ((16, 2), (8, 6))  # places along a side, anchors of each place
 OUTPUTS = {"regressors": (1, 896, 16), "classificators": (1, 896, 1)}
-_LARGEST_LOGIT = 100.0  # past it nothing changes but that exp overflows
+_LARGEST_LOGIT = 80.0  # past it nothing changes but that exp overflows
 
 
 def anchor_centres() -> np.ndarray:
