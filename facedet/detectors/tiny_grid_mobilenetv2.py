@@ -100,7 +100,7 @@ class TinyGrid(Detector):
 
     def decode(self, outputs: dict) -> Predictions:
         cells = self._cells(outputs)
-        return Predictions(self._boxes(cells), tf.sigmoid(cells[..., 4]))
+        return Predictions(self._boxes(cells), tf.squeeze(tf.sigmoid(cells[..., 4:]), 2))
 
     def initialize(self, source: str) -> int:
         if source == "imagenet":
@@ -142,7 +142,7 @@ class TinyGrid(Detector):
 
     def _boxes(self, cells):
         """[B, N, 5] -> [B, N, 4] ycenter, xcenter, height, width."""
-        corners = np.indices(self.places).reshape(2, -1).T.astype(np.float32)  # of the cells, in cells
+        corners = np.indices(self.places).reshape(2, -1).T[None].astype(np.float32)  # of the cells, in cells
         values = tf.sigmoid(cells[..., :4])
         return tf.concat([(values[..., 2:] + corners) / np.asarray(self.places, np.float32), values[..., :2]], -1)
 
