@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from facedet.errors import ConfigError
 from facedet.keras2 import keras
 from facedet.quantization.plan import CONVOLUTIONS, plan
 
@@ -17,7 +18,7 @@ PICTURE = -1  # as a source
 _KINDS = {layers.Add: "add", layers.Concatenate: "concat", layers.ReLU: "relu", layers.MaxPooling2D: "max_pool"}
 
 
-class WeightsError(Exception):
+class WeightsError(ConfigError):
     """Weights that cannot be taken over; the message names the file, the layer and why."""
 
 

@@ -6,23 +6,25 @@ import numpy as np
 
 from facedet.keras2 import keras
 from facedet.quantization.plan import CONVOLUTIONS, plan
-from facedet.weights import graph, onnx_file
+from facedet.weights import graph, mediapipe, onnx_file
 from facedet.weights.graph import Weights, WeightsError
 
-READERS = {".onnx": onnx_file.read}  # suffix of a file -> path -> list of graph.Operation
+_SUFFIXES = (".onnx", ".tflite")
 # Published heads give x before y (x, y, w, h and x, y of each point); those here y before x, as the OD API.
 _COLUMNS = {"box": [1, 0, 3, 2], "points": [1, 0, 3, 2, 5, 4, 7, 6, 9, 8]}
 
 
 def load(path: str, network: keras.Model) -> int:
-    """Sets every convolution and batch norm of a network with named heads from a file; returns how many convolutions it set.
+    """Sets every layer of a network with named heads from a file, .onnx or MediaPipe's .tflite; returns how many layers it set.
 
-    WeightsError names the file, and the layers, where one is left over on either side or differs in shape, stride, or in what feeds it.
+    ConfigError names the file, and the layers, where one is left over on either side or differs in shape, stride, or in what feeds it.
     """
     suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in READERS:
-        raise WeightsError(f"{path}: a file that ends in {' or '.join(READERS)} is wanted.")
-    operations = READERS[suffix](path)
+    if suffix not in _SUFFIXES:
+        raise WeightsError(f"{path}: a file that ends in {' or '.join(_SUFFIXES)} is wanted.")
+    if suffix == ".tflite":
+        return mediapipe.load(path, network)
+    operations = onnx_file.read(path)
     norms = {step.layer.name: step.batch_norm for step in plan(network) if isinstance(step.layer, CONVOLUTIONS)}
     try:
         pairs = graph.match(operations, graph.of_network(network))
@@ -33,7 +35,7 @@ def load(path: str, network: keras.Model) -> int:
         values |= _values(network.get_layer(ours.name), norms[ours.name], _y_first(theirs.weights, ours.name))
     for name, of_layer in values.items():
         network.get_layer(name).set_weights(of_layer)
-    return len(pairs)
+    return len(values)
 
 
 def _y_first(weights: Weights, name: str) -> Weights:

@@ -7,11 +7,12 @@ import pytest
 from conftest import ROOT, SHARED
 from onnx_twin import X_FIRST, Twin
 from onnx_twin import run as run_onnx
+from PIL import Image
 
 from facedet.detectors import registry
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.recipe import pipeline_config
-from facedet.weights import published
+from facedet.weights import published, statistics
 
 import tensorflow as tf  # isort: skip
 
@@ -90,7 +91,7 @@ def test_a_files_network_computes_the_same_here(built, form, pictures, tmp_path)
         path = twin.write(tmp_path / "twin.onnx")
     randomized(detector.network, seed=1)  # nothing of the twin's is left
     count = published.load(str(path), detector.network)
-    assert count == sum(hasattr(layer, "kernel_size") for layer in detector.network.layers)
+    assert count == sum(bool(layer.weights) for layer in detector.network.layers)
     require_same(str(path), detector, pictures)
 
 
@@ -213,7 +214,7 @@ def test_a_file_that_is_changed_is_refused(retina, change, said, tmp_path):
         ("cut.onnx", None, "cannot be read as an ONNX file"),
         ("text.onnx", b"no such thing", "cannot be read as an ONNX file"),
         ("empty.onnx", b"", "there is no graph in it"),
-        ("weights.pth", b"", "weights.pth: a file that ends in .onnx is wanted"),
+        ("weights.pth", b"", "weights.pth: a file that ends in .onnx or .tflite is wanted"),
         (None, None, "missing.onnx cannot be read as an ONNX file"),
     ],
 )
@@ -224,6 +225,26 @@ def test_what_is_no_onnx_file_is_refused(slim, name, content, said, tmp_path):
         path.write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(published.WeightsError, match=said):
         published.load(str(path), slim.network)
+
+
+def test_training_begins_where_a_folded_file_ended(retina, pictures, tmp_path):
+    """In training a batch norm goes by its batch's statistics: with those that a folded file leaves, the network would be another."""
+    network = retina.network
+    published.load(Twin(randomized(network), folded=True).write(tmp_path / "twin.onnx"), network)
+    inputs = retina.input.normalize(pictures.astype(np.float32))
+    before = network(inputs, training=False)
+
+    def change_by_training():
+        weights = network.get_weights()
+        outputs = network(inputs, training=True)
+        network.set_weights(weights)  # without the step of the moving statistics
+        return max(np.abs(outputs[head] - before[head]).max() / np.abs(before[head]).max() for head in before)
+
+    assert change_by_training() > 0.1
+    assert statistics.measure(network, [inputs[:1], inputs[1:]]) == sum("_BN" in layer.name for layer in network.layers)
+    for head, values in network(inputs, training=False).items():
+        np.testing.assert_allclose(values, before[head], atol=1e-4 * max(1, np.abs(before[head]).max()))
+    assert change_by_training() < 1e-3
 
 
 def import_weights(*arguments) -> int:
@@ -240,12 +261,18 @@ def test_the_command_makes_a_checkpoint_that_detects_the_same(slim, pictures, tm
     config.write_text(text.replace("height: 240 width: 320", "height: 96 width: 128"))
     path = Twin(randomized(slim.network), folded=True).write(tmp_path / "slim.onnx")
     command = ["--pipeline_config_path", config, "--output", tmp_path / "out", "--weights"]
-    assert import_weights(*command, path) == 0
-    assert "all 49 convolutions of the network" in capsys.readouterr().out
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    assert import_weights(*command, path, "--images", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "all 74 layers of the network" in said and "of 2 pictures" in said
     loaded = CheckpointDetector.from_checkpoint(pipeline_config.read(str(config)), str(tmp_path / "out"))
     assert loaded.step == 0 and not loaded.quantize
     inputs = slim.input.normalize(pictures.astype(np.float32))
     for head, values in slim.network(inputs, training=False).items():
         np.testing.assert_allclose(loaded.detector.network(inputs, training=False)[head], values, atol=1e-4)
-    assert import_weights(*command, tmp_path / "other.onnx") == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/other.onnx")
+    assert not np.allclose(loaded.detector.network.get_layer("stem_BN").moving_mean, 0)  # it was measured
+    for arguments, named in (((tmp_path / "other.onnx",), "other.onnx"), ((path, "--images", tmp_path / "none"), "--images")):
+        assert import_weights(*command, *arguments) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and named in said
