@@ -8,6 +8,7 @@ from facedet.recipe.recipe import Recipe
 
 # feature_extractor.type of a pipeline config -> the module here whose build(recipe) makes the detector
 DETECTORS = {
+    "ainnoface_resnet": "ainnoface",
     "blazeface_paper": "blazeface_paper",
     "blazeface_short_range": "blazeface_short_range",
     "blazeface": "blazeface",

@@ -12,7 +12,13 @@ from facedet.keras2 import keras
 from facedet.layers.blocks import Blocks, layers
 
 # depth: blocks of the four stages, and whether they are bottlenecks
-DEPTHS = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True), 101: ((3, 4, 23, 3), True), 152: ((3, 8, 36, 3), True)}
+DEPTHS = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
 WIDTH = 64  # of the first stage; each further one has twice that
 EXPANSION = 4  # of a bottleneck's last convolution
 _TORCHVISION_EPSILON = 1e-5
