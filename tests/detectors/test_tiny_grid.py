@@ -52,6 +52,8 @@ def test_size_is_that_of_the_original():
     profile = network_profile.of_detector(grid, "grid")
     assert (profile.parameters - profile.statistics, profile.statistics, profile.multiply_adds) == (1_565_989, 24_560, 218_197_392)
     assert grid.places == (7, 7) and grid.anchor_table()["count"] == profile.anchors == 49
+    order = ["block_16_project_BN", "head", "head_relu", "head_BN", "head_BN_relu", "cells"]
+    assert [layer.name for layer in grid.network.layers][-len(order) :] == order
     freezing.freeze(grid.network, grid.recipe.training, lambda text: None)
     assert sum(np.prod(weight.shape) for weight in grid.network.trainable_weights) == 520_325
 
