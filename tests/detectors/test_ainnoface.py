@@ -206,6 +206,8 @@ def test_max_out_takes_the_greatest_score_of_each():
 
 def test_the_tail_is_what_phones_graphics_processors_run(detector):
     data = flatbuffer.pack(tflite._tail(detector, lambda maps: tflite._raw(detector, maps)))
+    operators = flatbuffer.unpack(data).subgraphs[0].operators
+    assert not any(getattr(operator.builtinOptions, "shrinkAxisMask", 0) for operator in operators)  # no slice drops an axis
     assert set(flatbuffer.operators(data)) <= {
         "RESHAPE", "CONCATENATION", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "RELU", "EXP", "LOGISTIC"
     }  # fmt: skip
