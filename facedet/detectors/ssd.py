@@ -85,7 +85,7 @@ class SSD(Detector):
 
     def initialize(self, source: str) -> int:
         if source == "imagenet":
-            return pretrained.load_imagenet(self.network)
+            return pretrained.load_imagenet(self.network, self.recipe.feature_extractor.depth_multiplier)
         return pretrained.load_torchvision(self.network, source)
 
     def anchor_table(self) -> dict:

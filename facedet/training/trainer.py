@@ -63,7 +63,7 @@ class Trainer:
         freezing.freeze(self.detector.network, recipe.training, say)
 
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.optimizer, self.learning_rate = optimizers.build(recipe.training.optimizer, self.step)
+        self.optimizer, self.learning_rate = optimizers.build(recipe.training.optimizer, self.step, recipe.training.one_cycle)
         self.optimizer._create_all_weights(self.detector.network.trainable_variables)  # they are there to be restored
         self.decay = recipe.training.moving_average_decay
         self.average = {}

@@ -161,12 +161,15 @@ def test_the_error_of_landmarks_goes_into_the_card(export, annotated, some_pictu
 def landmark_card(folder: pathlib.Path) -> dict:
     """The shipped card as that of a detector with landmarks, of padded pictures."""
     from facedet.export.formats.base import BOXES, RAW, SUPPRESSED, Kind
+    from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS
 
     told, files = card.read(SHIPPED), []
-    for kind in (Kind("int8", SUPPRESSED), Kind("int8", RAW), Kind("int8", BOXES)):
+    with_outputs = ((SUPPRESSED, OUTPUTS_WITH_NMS_LANDMARKS), (RAW, OUTPUTS_RAW_LANDMARKS), (BOXES, OUTPUTS_WITH_NMS))
+    for variant, outputs in with_outputs:
+        kind = Kind("int8", variant)
         path = folder / f"x_{kind}.tflite"
         path.write_bytes(str(kind).encode())
-        opened = types.SimpleNamespace(has_nms=kind.variant != RAW, has_landmarks=kind.variant != BOXES)
+        opened = types.SimpleNamespace(output_names=outputs)
         files.append(card.file_entry(path, kind, opened))
     rows = [{**row, "median_landmarks": value} for row, value in zip(told["parity"]["rows"], (0.0123, None), strict=False)]
     parity_of = {**told["parity"], "rows": rows, "limits": parity.limits_in_words(rows)}
