@@ -126,7 +126,7 @@ def others(field, values) -> list:
     """Values of a field that are none of these."""
     if field.enum_type:
         return [value.number for value in field.enum_type.values if value.name not in values]
-    return [different(field, values[0])]
+    return [different(field, values[-1])]
 
 
 # Honoured by a check: another key has to say the same.
