@@ -87,6 +87,10 @@ class Detector:
         anchors' centres, and classificators [B, 896, 1], logits. For detectors that are is_mediapipes."""
         raise NotImplementedError
 
+    def saturated(self) -> dict[str, tuple[float, float]]:
+        """{head name: least and greatest value beyond which nothing of it changes the scores}."""
+        return {}
+
     def initialize(self, source: str) -> int:
         """Loads the weights that `source` names, 'imagenet' or a file, into the network; returns how many layers it set.
 

@@ -15,6 +15,7 @@ from facedet.recipe.recipe import Recipe
 from facedet.runtime import landmarks
 
 BOX, CLASS, POINTS = "box", "class", "points"
+_SATURATED = 12.0  # a sigmoid's argument: .000006 and .999994
 _SCORES = {"SIGMOID": tf.sigmoid, "SOFTMAX": tf.nn.softmax, "IDENTITY": tf.identity}
 
 
@@ -82,6 +83,11 @@ class SSD(Detector):
             return super().encode(outputs)
         codes = self._joined(outputs, BOX)
         return EncodedBoxes(codes, self._scores(self._joined(outputs, CLASS)), self.anchors_yxhw, self.codec.scales)
+
+    def saturated(self) -> dict[str, tuple[float, float]]:
+        if self.recipe.score_converter != "SIGMOID":
+            return {}
+        return {name: (-_SATURATED, _SATURATED) for name in self.network.output if name.startswith(CLASS)}
 
     def initialize(self, source: str) -> int:
         if source == "imagenet":

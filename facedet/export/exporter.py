@@ -153,9 +153,12 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
 
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
-    """Collects the ranges of a float network's activations on `count` pictures of the records."""
+    """Collects the ranges of a float network's activations on `count` pictures of the records.
+
+    Those of scores end where the scores do: a background of -100 would leave a face few of the 256 values.
+    """
     spec, quantizable = reference.detector.input, reference.quantizable
-    observe = tf.function(lambda images: quantizable.observe(spec.normalize(images), training=False))
+    observe = tf.function(lambda images: quantizable.calibrate(spec.normalize(images)))
     examples = itertools.islice(records.read_examples(paths), count)
     for variable in quantizable.ranges.values():
         variable.assign([0.0, 0.0])
@@ -163,6 +166,9 @@ def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> No
         while batch := list(itertools.islice(examples, 4)):
             observe(tf.constant(np.stack([spec.prepare(validation.decode(encoded))[0] for _, encoded, _ in batch]), tf.float32))
             progress.update(len(batch))
+    for name, (least, greatest) in reference.detector.saturated().items():
+        low, high = quantizable.ranges[name].numpy()
+        quantizable.ranges[name].assign([max(low, least), min(high, greatest)])
 
 
 def _parity_report(recipe: Recipe, detectors, references, precisions, count) -> dict:
