@@ -284,6 +284,8 @@ AT_MOST = {
     "crop_around_faces.max_area": 1, "crop_around_faces.least_visible": 1, "rotate.max_degrees": 45, "expand.max_ratio": 8,
     "photometric_distortion.max_brightness": 1, "photometric_distortion.max_contrast": 1, "photometric_distortion.max_saturation": 1,
     "photometric_distortion.max_hue": 0.5, "blur.max_sigma": 20, "noise.max_deviation": 255, "jpeg_quality.max_quality": 100,
+    "fpn.min_level": 10, "fpn.max_level": 10, "multiscale_anchor_generator.min_level": 10, "multiscale_anchor_generator.max_level": 10,
+    "multiscale_anchor_generator.scales_per_octave": 16, "ssd_anchor_generator.num_layers": 16, "feature_extractor.num_layers": 16,
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
     "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512,

@@ -206,7 +206,7 @@ def test_a_full_disk_is_one_sentence_and_the_older_export_stays(records_dir, tmp
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(tflite, "convert", full)
+    monkeypatch.setattr(tflite.TFLite, "write", full)
     with pytest.raises(exporter.ExportError, match=r"The disk is full: an export takes about \d+ MB in .*out is as it was\. Make room"):
         _export_to(records_dir, tmp_path, tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
