@@ -42,7 +42,7 @@ class Small:
         reduced = max(1, min(resizer.height, resizer.width) // SHORT_SIDE)
         size = size or (resizer.height // reduced // 32 * 32, resizer.width // reduced // 32 * 32)
         if config.model.ssd.feature_extractor.type == "ainnoface_resnet":
-            protos.detector(config).depth, size = 18, (64, 64)  # 152 layers are built above, in full
+            protos.detector(config).depth = 18  # 152 layers are built above, in full
         resizer.height, resizer.width = size
         change(config)
         self.detector = detector = registry.build(pipeline_config.from_message(config))

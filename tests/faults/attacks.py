@@ -1,5 +1,6 @@
 """Mutations of every kind of file that the project reads, and of what its web server is asked."""
 
+import concurrent.futures
 import copy
 import functools
 import http.client
@@ -7,6 +8,7 @@ import http.server
 import importlib.util
 import io
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -175,10 +177,14 @@ def prepare(work: pathlib.Path) -> dict[str, Attack]:
     found["config"] = Attack(st.tuples(st.sampled_from(sorted(ROOT.glob("configs/*.config"))), mutations(TEXT)), _config)
     found["record shard"] = Attack(mutations(BINARY), functools.partial(_shard, old))
     found["manifest.json"] = Attack(json_mutations(), functools.partial(_manifest, old))
+    # made elsewhere: a child forked from a process in which TensorFlow has run may wait for its threads for ever
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+        with_nms = elsewhere.submit(landmark_file.make).result()
+        raw = elsewhere.submit(landmark_file.make, raw=True, precision="int8", padding=landmark_file.padding("end")).result()
     models = [
         MODEL.read_bytes(),
-        landmark_file.make(),
-        landmark_file.make(raw=True, precision="int8", padding=landmark_file.padding("end")),
+        with_nms,
+        raw,
     ]
     some = st.sampled_from(range(len(models)))
     found["facedet.json"] = Attack(st.tuples(some, json_mutations()), functools.partial(_details, models))
