@@ -97,7 +97,7 @@ class Small:
             assert np.abs(scores[:, -1] - self.scores[i]).mean() < 0.05  # what is wrong gives 0.09 and more
             corners = np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], 1)
             sides = np.maximum((self.boxes[i][:, 2:] - self.boxes[i][:, :2]).mean(1, keepdims=True), 0.02)  # of a linear code they may be 0
-            assert (np.abs(corners - self.boxes[i]) / sides).max(1).mean() < 0.1  # 0.2 and more
+            assert (np.abs(corners - self.boxes[i]) / sides).max(1).mean() < 0.15  # 0.2 and more; deep networks have up to 0.12
             if self.points is not None:
                 (points,) = points
                 apart = np.abs(points.reshape(self.points[i].shape) - self.points[i]) / sides[..., None]
