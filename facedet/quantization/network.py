@@ -49,9 +49,9 @@ class QuantizableNetwork:
     def calibrate(self, images) -> None:
         """Widens the ranges to all that these images give: a face is rare in a map, and what it gives must not be cut off."""
         for name, values in self._observer(images, training=False)[1].items():
-            seen = tf.stack([tf.minimum(tf.reduce_min(values), 0.0), tf.maximum(tf.reduce_max(values), 1e-6)])
-            least, greatest = tf.unstack(tf.stack([seen, self.ranges[name]]), axis=1)
-            self.ranges[name].assign([tf.reduce_min(least), tf.reduce_max(greatest)])
+            least, greatest = tf.unstack(self.ranges[name])  # from 0 to 0 at first
+            least, greatest = tf.minimum(least, tf.reduce_min(values)), tf.maximum(greatest, tf.reduce_max(values))
+            self.ranges[name].assign([least, tf.maximum(greatest, 1e-6)])
 
     def simulate(self, images, training: bool):
         """The outputs of the network as it will be quantized; while training the ranges go on learning."""

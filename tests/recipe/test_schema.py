@@ -10,7 +10,7 @@ from facedet.od_api import protos
 from facedet.recipe import checks, pipeline_config, schema
 
 CONFIG = protos.TrainEvalPipelineConfig.DESCRIPTOR
-EXTENSIONS = sorted((field for field in CONFIG.file.pool.FindAllExtensions(CONFIG)), key=lambda field: field.number)
+EXTENSIONS = sorted(CONFIG.file.pool.FindAllExtensions(CONFIG), key=lambda field: field.number)
 
 
 def named(field) -> str:
