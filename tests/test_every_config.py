@@ -79,7 +79,7 @@ class Small:
         self.points = None if found.points_yx is None else found.points_yx.numpy()
 
     def write(self) -> bytes:
-        return tflite.TFLite().write(self.detector, self.quantizable, Kind("int8", RAW))
+        return tflite.TFLite().write(self.detector, self.quantizable, Kind("int8", RAW))[".tflite"]
 
     def require_same(self, data: bytes, images=None) -> None:
         """AssertionError where a raw int8 file computes other boxes, scores or points than the simulation of its quantization."""

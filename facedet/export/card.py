@@ -47,12 +47,19 @@ class CardError(Exception):
     """A model card that cannot be read; the message names it and the way out."""
 
 
-def file_entry(path: pathlib.Path, kind, detector: FaceDetector) -> dict:
-    """What the card says of a file. kind: Kind of facedet.export.formats.base.  detector: the file, opened."""
-    data = path.read_bytes()
-    entry = {"file": path.name, "kind": str(kind), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def file_entry(paths: list[pathlib.Path], kind, detector: FaceDetector) -> dict:
+    """What the card says of a file, and of those that it needs beside it.
+
+    paths: the file that is opened first.  kind: Kind of facedet.export.formats.base.  detector: the file, opened.
+    """
+    first, *others = [{"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for path in paths]
+    entry = {"file": first.pop("file"), "kind": str(kind), **first, **({"beside": others} if others else {})}
     taken = "uint8" if kind.precision == "int8" else "float32"
     return {**entry, "input": taken, "outputs": detector.output_names, "hardware": HARDWARE[str(kind)]}
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -86,7 +93,10 @@ def markdown(card: dict) -> str:
     points = NAMES[card.get("landmarks", 5)]
     sizes = {"detections": card["max_detections"], "anchors": card["anchors"]["count"]}
     sizes |= {"points": ", ".join(points), "coordinates": 2 * len(points)}
-    files = [[f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]] for f in card["files"]]
+    files = []
+    for f in card["files"]:
+        files.append([f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]])
+        files += [[b["file"], "", b["bytes"], "", b["sha256"][:12]] for b in f.get("beside", [])]
     parity = card["parity"]
     landmarks = any("median_landmarks" in row for row in parity["rows"])
     subsets = SUBSETS if parity["official_subsets"] else SUBSETS[-1:]

@@ -57,7 +57,7 @@ def export(
     reference = CheckpointDetector.from_checkpoint(recipe, checkpoint, protocol.LEAST_SCORE)
     detector, quantizable = reference.detector, reference.quantizable
     kinds = export_format.kinds(detector)
-    _require_export_or_nothing(output_dir, {_file_name(name, kind, export_format) for kind in kinds})
+    _require_export_or_nothing(output_dir, {f"{name}_{kind}{suffix}" for kind in kinds for suffix in export_format.suffixes})
     if reference.quantize:
         ranges = "quantization-aware training"
     else:
@@ -72,10 +72,12 @@ def export(
             in_float = "checkpoint in float"
             detectors[in_float] = CheckpointDetector(detector, quantizable, False, protocol.LEAST_SCORE)
         for kind in tqdm(kinds, desc="convert", unit="file"):
-            path = made / _file_name(name, kind, export_format)
-            path.write_bytes(export_format.write(detector, quantizable, kind))
-            detectors[str(kind)] = export_format.open(path, protocol.LEAST_SCORE)
-            files.append(card.file_entry(path, kind, detectors[str(kind)]))
+            paths = [made / f"{name}_{kind}{suffix}" for suffix in export_format.suffixes]
+            written = export_format.write(detector, quantizable, kind)
+            for path in paths:
+                path.write_bytes(written[path.suffix])
+            detectors[str(kind)] = export_format.open(paths[0], protocol.LEAST_SCORE)
+            files.append(card.file_entry(paths, kind, detectors[str(kind)]))
             precisions[str(kind)] = kind.precision
             references[str(kind)] = "checkpoint" if kind.precision == "int8" else in_float
         report = _parity_report(recipe, detectors, references, precisions, parity_images)
@@ -112,10 +114,6 @@ def _input(spec: InputSpec) -> dict:
     return {"height": spec.height, "width": spec.width, "color": "RGB", "range": "0..255", **padding}
 
 
-def _file_name(name: str, kind, export_format: Format) -> str:
-    return f"{name}_{kind}{export_format.suffix}"
-
-
 def _require_export_or_nothing(output_dir: pathlib.Path, files: set[str]) -> None:
     """The folder is replaced whole: nothing may be in it but what an export wrote."""
     if not output_dir.exists():
@@ -125,7 +123,7 @@ def _require_export_or_nothing(output_dir: pathlib.Path, files: set[str]) -> Non
     written = {card.JSON_FILE, card.MARKDOWN_FILE, _WEIGHTS_FOLDER} | files
     if (output_dir / card.JSON_FILE).is_file():
         with contextlib.suppress(card.CardError):  # a damaged one is replaced
-            written |= {entry["file"] for entry in card.read(output_dir)["files"]}
+            written |= {file["file"] for entry in card.read(output_dir)["files"] for file in (entry, *entry.get("beside", []))}
     others = sorted(path.name for path in output_dir.iterdir() if path.name not in written and not path.name.startswith("."))
     if others:
         raise ExportError(

@@ -87,12 +87,12 @@ class FaceDetector:
             raise DetectorError(f"{self.path} does not exist." if not self.path.exists() else f"{self.path} is no file.")
         try:
             backend = backend_of(self.path)
-            data = _read_bytes(self.path)
-            self.details = _checked_details(self.path, backend.read_details(data))
+            files = {suffix: _read_bytes(path) for suffix, path in _paths(self.path, backend.suffixes).items()}
+            self.details = _checked_details(self.path, backend.read_details(files))
         except BackendError as error:
             raise DetectorError(f"{self.path}: {error}") from error
         try:
-            self._backend = backend(data, num_threads)
+            self._backend = backend(files, num_threads)
         except BackendError as error:
             raise DetectorError(f"{self.path} cannot be opened: {error} Export it anew, or take a whole copy.") from error
         self.input_height, self.input_width = self._backend.input_size
@@ -193,6 +193,16 @@ def _input_spec(details: dict, height: int, width: int) -> InputSpec:
 
 def _shown(outputs: dict[str, Output]) -> str:
     return ", ".join(f"{name} {list(output.shape)} {output.dtype}" for name, output in outputs.items())
+
+
+def _paths(path: pathlib.Path, suffixes: tuple[str, ...]) -> dict[str, pathlib.Path]:
+    """{suffix: file}: `path` itself of the first, the others beside it."""
+    first, *others = suffixes
+    paths = {first: path} | {suffix: path.with_suffix(suffix) for suffix in others}
+    for beside in paths.values():
+        if not beside.is_file():
+            raise DetectorError(f"{beside} is missing: {path.name} needs it beside it.")
+    return paths
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:

@@ -151,7 +151,7 @@ def files(detector, twin, tmp_path_factory):
     written, folder, opened = tflite.TFLite(), tmp_path_factory.mktemp("files"), {}
     for kind in (Kind(precision, variant) for precision in ("float32", "int8") for variant in (SUPPRESSED, RAW, MEDIAPIPE)):
         path = folder / f"short_{kind}.tflite"
-        path.write_bytes(written.write(detector, quantizable, kind))
+        path.write_bytes(written.write(detector, quantizable, kind)[".tflite"])
         opened[kind] = FaceDetector(path, 0.2)
     return opened
 

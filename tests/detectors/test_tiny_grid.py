@@ -216,11 +216,11 @@ def test_the_file_with_suppression_gives_a_box_a_cell(tmp_path):
     kernel, bias = grid.network.get_layer("cells").get_weights()
     grid.network.get_layer("cells").set_weights([kernel * 0, logit(np.asarray([0.25, 0.125, 0.5, 0.75, 0.8])).astype(bias.dtype)])
     quantizable, files, path = QuantizableNetwork(grid.network, grid.input.range), TFLite(), tmp_path / "grid.tflite"
-    path.write_bytes(files.write(grid, quantizable, Kind("float32", SUPPRESSED)))
+    path.write_bytes(files.write(grid, quantizable, Kind("float32", SUPPRESSED))[".tflite"])
     found = TFLite().open(path, 0.5).detect(np.zeros((96, 128, 3), np.uint8))
     assert len(found.boxes) == 12 and found.scores == pytest.approx(0.8, abs=1e-4)
     wanted = sorted((32 * c + 24 - 8, 32 * r + 16 - 12, 32 * c + 24 + 8, 32 * r + 16 + 12) for r in range(3) for c in range(4))
     np.testing.assert_allclose(sorted(map(tuple, found.boxes)), wanted, atol=0.05)
-    raw = flatbuffer.unpack(files.write(grid, quantizable, Kind("float32", RAW)))
+    raw = flatbuffer.unpack(files.write(grid, quantizable, Kind("float32", RAW))[".tflite"])
     drop = [getattr(operator.builtinOptions, "shrinkAxisMask", 0) for operator in raw.subgraphs[0].operators]
     assert not any(drop)  # LiteRT's GPU accelerator takes no slice that drops an axis

@@ -170,7 +170,7 @@ def landmark_card(folder: pathlib.Path) -> dict:
         path = folder / f"x_{kind}.tflite"
         path.write_bytes(str(kind).encode())
         opened = types.SimpleNamespace(output_names=outputs)
-        files.append(card.file_entry(path, kind, opened))
+        files.append(card.file_entry([path], kind, opened))
     rows = [{**row, "median_landmarks": value} for row, value in zip(told["parity"]["rows"], (0.0123, None), strict=False)]
     parity_of = {**told["parity"], "rows": rows, "limits": parity.limits_in_words(rows)}
     told["input"]["padding"] = {"place": "end", "fill": [127, 127, 127]}

@@ -32,7 +32,7 @@ def again(request):
     assert reference.quantize
     written = tflite.TFLite()
     kinds = {str(kind): kind for kind in (Kind("int8", SUPPRESSED), Kind("int8", RAW))}
-    return told, folder, {name: written.write(reference.detector, reference.quantizable, kind) for name, kind in kinds.items()}
+    return told, folder, {name: written.write(reference.detector, reference.quantizable, kind)[".tflite"] for name, kind in kinds.items()}
 
 
 @pytest.mark.parametrize("kind", ["int8", "int8_raw"])

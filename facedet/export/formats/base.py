@@ -27,15 +27,15 @@ class Kind:
 
 
 class Format(Protocol):
-    """suffix: of the files, as '.tflite'."""
+    """suffixes: of the files that one kind is, the one that is opened first: ('.tflite',), or ('.param', '.bin')."""
 
-    suffix: str
+    suffixes: tuple[str, ...]
 
     def kinds(self, detector: Detector) -> list[Kind]:
         """The files of a detector."""
 
-    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
-        """A whole file. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""
+    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
+        """{suffix: a whole file}. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
-        """For parity, on two threads."""
+        """path: of the first suffix, the others beside it. For parity, on two threads."""

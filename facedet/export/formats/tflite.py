@@ -29,7 +29,7 @@ INPUT = "image"
 class TFLite:
     """A formats.base.Format. Bodies are converted once a network and precision."""
 
-    suffix = ".tflite"
+    suffixes = (".tflite",)
 
     def __init__(self):
         self._bodies = weakref.WeakKeyDictionary()  # {quantizable: {precision: bytes}}
@@ -39,7 +39,7 @@ class TFLite:
         variants += (MEDIAPIPE,) if detector.is_mediapipes else ()
         return [Kind(precision, variant) for precision in PRECISIONS for variant in variants]
 
-    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> bytes:
+    def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
         """Input 'image' [1, H, W, 3] RGB 0..255, uint8 for int8 and float32 else; normalization is inside.
 
         Outputs, in this order, in fractions of the input:
@@ -80,7 +80,7 @@ class TFLite:
             details["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
         if with_points:
             details["landmarks"] = detector.num_points
-        return metadata.append_files(packed, details)
+        return {".tflite": metadata.append_files(packed, details)}
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
         return FaceDetector(path, score_threshold, num_threads=2)

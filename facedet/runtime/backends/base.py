@@ -24,17 +24,21 @@ class Output(NamedTuple):
 
 
 class Backend(Protocol):
-    """An opened network. `input_size`: height, width.  `outputs`: {name: Output}, in the file's order."""
+    """An opened network, of the files whose `suffixes` these are: the one that FaceDetector is given first, others beside it.
 
+    `input_size`: height, width.  `outputs`: {name: Output}, in the file's order.
+    """
+
+    suffixes: tuple[str, ...]
     input_size: tuple[int, int]
     outputs: dict[str, Output]
 
     @staticmethod
-    def read_details(data: bytes) -> bytes:
-        """The bytes of DETAILS_FILE in a whole file, at most MAX_DETAILS_BYTES; BackendError where it holds none."""
+    def read_details(files: dict[str, bytes]) -> bytes:
+        """files: {suffix: a whole file}. The bytes of DETAILS_FILE in them, at most MAX_DETAILS_BYTES; BackendError where there are none."""
 
-    def __init__(self, data: bytes, num_threads: int):
-        """data: a whole file, from anywhere; BackendError where it cannot be opened."""
+    def __init__(self, files: dict[str, bytes], num_threads: int):
+        """files: {suffix: a whole file}, from anywhere; BackendError where it cannot be opened."""
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """image: RGB uint8 [height, width, 3] -> {name: array of its Output}; BackendError where the network fails."""

@@ -19,18 +19,21 @@ _ZIP_ERRORS = (ValueError, RuntimeError, NotImplementedError, EOFError, OSError,
 class LiteRT:
     """A Backend. The file is checked before LiteRT opens it (facedet.runtime.model_file), for LiteRT trusts what it reads."""
 
+    suffixes = (".tflite",)
+
     @staticmethod
-    def read_details(data: bytes) -> bytes:
+    def read_details(files: dict[str, bytes]) -> bytes:
         """From the zip that an exported .tflite ends with."""
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(DETAILS_FILE) as file:
+            with zipfile.ZipFile(io.BytesIO(files[".tflite"])) as archive, archive.open(DETAILS_FILE) as file:
                 return file.read(MAX_DETAILS_BYTES)
         except (zipfile.BadZipFile, KeyError) as error:
             raise BackendError(f"it holds no {DETAILS_FILE}: it was not made by scripts/export_tflite.py.") from error
         except _ZIP_ERRORS as error:
             raise BackendError(f"its {DETAILS_FILE} is damaged: {error}") from error
 
-    def __init__(self, data: bytes, num_threads: int):
+    def __init__(self, files: dict[str, bytes], num_threads: int):
+        data = files[".tflite"]
         try:
             model_file.check(data)
             self._interpreter = Interpreter(model_content=data, num_threads=num_threads)  # the bytes that were checked
