@@ -9,7 +9,10 @@ import numpy as np
 DETAILS_FILE = "facedet.json"  # packed into every exported file
 MAX_DETAILS_BYTES = 64 * 2**10
 # {suffix: its module here, the class in it, what pip installs for it}. Imported when a file asks for it: nobody needs the packages of all.
-_BACKENDS = {".tflite": ("litert", "LiteRT", "ai-edge-litert")}
+_BACKENDS = {
+    ".onnx": ("onnx_runtime", "OnnxRuntime", "onnxruntime"),
+    ".tflite": ("litert", "LiteRT", "ai-edge-litert"),
+}
 
 
 class BackendError(Exception):
