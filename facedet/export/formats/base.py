@@ -15,6 +15,10 @@ SUPPRESSED, RAW, BOXES, MEDIAPIPE = "", "raw", "boxes", "mediapipe"
 PRECISIONS = ("float32", "float16", "int8")
 
 
+class NotConvertibleError(ValueError):
+    """A network that a format cannot hold: the message names the layer or the operator."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """One file of an export. variant: SUPPRESSED, RAW, BOXES or MEDIAPIPE."""

@@ -18,8 +18,8 @@ from onnx import TensorProto, compose, helper
 from facedet.assign import codecs
 from facedet.detectors.base import Detector
 from facedet.export.formats import onnx_network
-from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind
-from facedet.export.formats.onnx_network import OPSET, NotConvertibleError
+from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind, NotConvertibleError
+from facedet.export.formats.onnx_network import OPSET
 from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime.backends.base import DETAILS_FILE
 from facedet.runtime.detector import OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from facedet.export.formats.base import NotConvertibleError
 from facedet.keras2 import keras
 from facedet.layers.channel_padding import ChannelPadding
 from facedet.quantization import arithmetic
@@ -25,10 +26,6 @@ INPUT, OPSET, IR_VERSION = "image", 17, 8  # IR 8 is of opset 17's time: older r
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 _AXIS_OF = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map: where Keras has it -> where it is here
 _MADE = (*RUN_AS_CONVOLUTIONS, layers.Add, layers.Concatenate, layers.ReLU)  # new values; all others move or pick some
-
-
-class NotConvertibleError(ValueError):
-    """A network that ONNX cannot hold here: the message names the layer or the operator."""
 
 
 class Grid(NamedTuple):
