@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """WIDER FACE Easy / Medium / Hard of exported files or of a checkpoint, by the official protocol, and their landmarks' error.
 
-    python scripts/evaluate.py --data_dir DIR --tflite exported_models/NAME/NAME_int8.tflite
+    python scripts/evaluate.py --data_dir DIR --model exported_models/NAME/NAME_int8.tflite
     python scripts/evaluate.py --data_dir DIR --pipeline_config_path configs/NAME.config --checkpoint_dir models/NAME
-    python scripts/evaluate.py --records 'data/widerface/widerface_holdout.tfrecord-*' --tflite FILE
+    python scripts/evaluate.py --records 'data/widerface/widerface_holdout.tfrecord-*' --model FILE
 
 Any part of the val pictures will do: the others' faces are left out. Records without the official lists are scored on all faces
 that are not ignored; those with landmarks also by the normalized mean error. With --output_dir: predictions in the official
@@ -36,7 +36,7 @@ def main(argv=None) -> int:
     where.add_argument("--records", metavar="PATTERN", help="the record files of one split")
     parser.add_argument("--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir)")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--tflite", nargs="+", metavar="FILE")
+    which.add_argument("--model", "--tflite", nargs="+", metavar="FILE", help="exported files of any format")
     which.add_argument("--checkpoint_dir", help="with --pipeline_config_path")
     parser.add_argument("--pipeline_config_path")
     parser.add_argument(
@@ -109,8 +109,12 @@ def _summary(scores: scoring.Scores, label: str, results: dict, spec) -> dict:
 
 def _detectors(args) -> tuple[dict, dict[str, float]]:
     """{label: detector} and {label: least score that it gives at all}; TensorFlow is imported for a checkpoint only."""
-    if args.tflite:
-        detectors = {pathlib.Path(path).stem: FaceDetector(path, args.score_threshold, args.num_threads) for path in args.tflite}
+    if args.model:
+        stems = [pathlib.Path(path).stem for path in args.model]
+        labels = [stem if stems.count(stem) == 1 else pathlib.Path(path).name for stem, path in zip(stems, args.model, strict=True)]
+        detectors = {
+            label: FaceDetector(path, args.score_threshold, args.num_threads) for label, path in zip(labels, args.model, strict=True)
+        }
         return detectors, {label: detector.details["score_threshold"] for label, detector in detectors.items()}
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
     from facedet.quantization.network import NotQuantizableError
