@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Latency, memory and size of any .tflite files of the project, side by side in one run.
+"""Latency, memory and size of any exported files, of whatever format, side by side in one run.
 
-    python scripts/benchmark.py exported_models/*/*_int8.tflite --threads 1 2 --output benchmark.json
+    python scripts/benchmark.py exported_models/*/*_int8.tflite exported_models/*/*_int8.onnx --threads 1 2 --output benchmark.json
 
 The time is that of FaceDetector.detect on 320x240 pictures: resizing, network, suppression. The files take turns.
 --peers_dir names a folder with a package `peers` whose adapters.make(name, size, least_score) gives other detectors.
@@ -40,10 +40,16 @@ class Peer:
         return self._detector.detect(np.ascontiguousarray(image[:, :, ::-1]))
 
 
+def _shown(path: str, paths: list[str]) -> str:
+    """The shortest of its names that no other file has."""
+    forms = (lambda file: pathlib.Path(file).stem, lambda file: pathlib.Path(file).name)
+    return next((form(path) for form in forms if sum(form(other) == form(path) for other in paths) == 1), path)
+
+
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("tflite", nargs="+", metavar="FILE")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="of LiteRT (default: 1)")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="of the runtime (default: 1)")
     parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--images", nargs="+", metavar="PICTURE", help="default: one picture of noise")
     parser.add_argument("--peers_dir", metavar="DIR")
@@ -59,12 +65,11 @@ def main(argv=None) -> int:
             images = [resize(read_picture(path), 240, 320) for path in args.images]
         detectors, facts = {}, {}
         for threads in args.threads:
-            for path in args.tflite:
-                stem = pathlib.Path(path).stem
-                shown = path if sum(pathlib.Path(other).stem == stem for other in args.tflite) > 1 else stem
+            for path in args.files:
+                shown = _shown(path, args.files)
                 name = f"{shown}, {threads} thread{'s' * (threads > 1)}"
                 detectors[name] = FaceDetector(path, num_threads=threads)
-                facts[name] = {"file": path, "threads": threads, "bytes": os.path.getsize(path)}
+                facts[name] = {"file": path, "threads": threads, "bytes": benchmark.size_bytes(path)}
                 facts[name]["memory_bytes"] = benchmark.memory_bytes(path, threads)
         for name in args.peers if args.peers_dir else []:
             detectors[name], facts[name] = Peer(args.peers_dir, name), {}

@@ -1,6 +1,7 @@
 """Latency, memory and size of detectors, side by side in one run. No TensorFlow."""
 
 import json
+import os
 import pathlib
 import platform
 import random
@@ -10,13 +11,16 @@ import time
 
 import numpy as np
 
+from facedet.runtime.backends.base import backend_of
+
 # as /proc/cpuinfo calls them
 INT8_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
 
 _MEMORY = """
-import json, re, resource, sys
+import json, pathlib, re, resource, sys
 import numpy as np
 from facedet import FaceDetector
+from facedet.runtime.backends.base import backend_of
 
 def peak():
     try:  # the kernel's own peak of this process; getrusage's begins with that of the parent
@@ -24,7 +28,7 @@ def peak():
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
-import ai_edge_litert.interpreter
+backend_of(pathlib.Path(sys.argv[1]))  # the runtime's own code is no part of it
 image = np.zeros((480, 640, 3), np.uint8)
 before = peak()
 detector = FaceDetector(sys.argv[1], num_threads=int(sys.argv[2]))
@@ -72,8 +76,14 @@ def processor() -> str:
     return f"{platform.machine()}, {', '.join(name for name in INT8_INSTRUCTIONS if name in words) or 'without int8 instructions'}"
 
 
+def size_bytes(path: str) -> int:
+    """Of a file, and of those that it needs beside it."""
+    first = pathlib.Path(path)
+    return sum(os.path.getsize(first if i == 0 else first.with_suffix(suffix)) for i, suffix in enumerate(backend_of(first).suffixes))
+
+
 def memory_bytes(path: str, num_threads: int = 1) -> int:
-    """By how much opening a .tflite and detecting raises the peak memory of a process of its own."""
+    """By how much opening a file and detecting raises the peak memory of a process of its own; the runtime's code is not counted."""
     root = pathlib.Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", _MEMORY, str(pathlib.Path(path).resolve()), str(num_threads)]
     return json.loads(subprocess.run(command, cwd=root, text=True, capture_output=True, check=True).stdout.splitlines()[-1])

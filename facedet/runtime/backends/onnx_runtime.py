@@ -34,6 +34,7 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
         options.log_severity_level = 4  # what is wrong is raised
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take nobody's time
         # On a processor without int8 instructions its int8 sums overflow at 16 bits, but for this.
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
