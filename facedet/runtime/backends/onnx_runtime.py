@@ -1,5 +1,6 @@
 """.onnx by onnxruntime on the CPU."""
 
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,8 +36,8 @@ class OnnxRuntime:
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
         options.log_severity_level = 4  # what is wrong is raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take nobody's time
-        # On a processor without int8 instructions its int8 sums overflow at 16 bits, but for this.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        if not _multiplies_int8():  # its sums of int8 products then end at 16 bits, but for this slower way
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(files[".onnx"], options, providers=["CPUExecutionProvider"])
             taken, given = self._session.get_inputs(), self._session.get_outputs()
@@ -61,6 +62,14 @@ class OnnxRuntime:
             if found[name].shape != expected.shape:  # a graph may say one thing and give another
                 raise BackendError(f"the network fails: {name} is {list(found[name].shape)}, not {list(expected.shape)} as the file says.")
         return found
+
+
+def _multiplies_int8() -> bool:
+    """Whether the processor has instructions for it, as far as the system tells; others than x86 have no use for the question."""
+    try:
+        return "vnni" in pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def _output(told) -> Output:
