@@ -15,12 +15,11 @@ import re
 import numpy as np
 
 from facedet.data.official_files import WiderFaceError, read_file, read_picture, text
-from facedet.data.widerface import ATTRIBUTES, FaceImage, Problem
+from facedet.data.source import MOST_PX, FaceImage, Problem
 
 ANNOTATION = "WebFaces_GroundThruth.txt"  # as it is spelled
 FOLDERS = ("img", "Caltech_WebFaces", ".")
 _NUM_POINTS = 4
-_MOST_PX = 65535  # the greatest side of a JPEG
 _PICTURE = re.compile(r"[^/\\]+\.jpe?g", re.IGNORECASE)
 _WIDTH, _HEIGHT = 1.5, 2.0  # of a box, in diagonals of its points
 
@@ -66,17 +65,18 @@ class Entry:
                 values = np.asarray(row.split(), np.float64)
             except ValueError:
                 values = np.zeros(0)
-            if len(values) == 2 * _NUM_POINTS and (np.abs(values) <= _MOST_PX).all():
+            if len(values) == 2 * _NUM_POINTS and (np.abs(values) <= MOST_PX).all():
                 points.append(values.reshape(_NUM_POINTS, 2))
             else:
-                message = f"{2 * _NUM_POINTS} numbers up to {_MOST_PX:,} are wanted after {self.name}, got {row[:80]!r}"
+                message = f"{2 * _NUM_POINTS} numbers up to {MOST_PX:,} are wanted after {self.name}, got {row[:80]!r}"
                 problems.append(Problem(f"{self.path}:{number}", "row_malformed", message, 1))
         annotated = derive_boxes(np.reshape(points, (-1, _NUM_POINTS, 2)))
-        return FaceImage(self.name, self.where, annotated, np.zeros((len(points), len(ATTRIBUTES)), np.int64), None, tuple(problems))
+        ignored, attributes = np.zeros(len(points), bool), np.zeros((len(points), 0), np.int64)
+        return FaceImage(self.name, self.where, annotated, ignored, attributes, None, tuple(problems))
 
 
 class CaltechWebFaces:
-    """The set below `data_dir`, for conversion.convert_sources(): WiderFace's attributes and methods. No attribute of a face is known.
+    """The set below `data_dir`, a Source. No attribute of a face is known.
 
     images_dir: where the pictures are, if in none of FOLDERS. Raises WiderFaceError.
     """

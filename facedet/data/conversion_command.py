@@ -1,4 +1,4 @@
-"""What the commands that convert a data set share: the flags of conversion.Options, and the balance that they print."""
+"""What the commands that convert a data set share: the flags of shard.Options, and the balance that they print."""
 
 import argparse
 import dataclasses
@@ -7,7 +7,7 @@ import pathlib
 from tabulate import tabulate
 
 from facedet.data import records
-from facedet.data.conversion import Options
+from facedet.data.shard import Options
 
 _HELP = {
     "min_face_px": "faces whose longer side is below, in pixels of the picture, are written as ignored",
@@ -22,7 +22,7 @@ _HELP = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """A flag for each of conversion.Options."""
+    """A flag for each of shard.Options."""
     for field in dataclasses.fields(Options):
         flag, default = f"--{field.name}", field.default
         if isinstance(default, bool):

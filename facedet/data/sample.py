@@ -11,7 +11,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from facedet.data.widerface import NUM_LANDMARKS, SUBSETS
+from facedet.data.source import NUM_LANDMARKS
+from facedet.data.widerface import SUBSETS
 from facedet.runtime import boxes
 
 _BACKGROUNDS = ("coffee", "chelsea", "rocket", "hubble_deep_field", "retina", "brick", "grass", "gravel")

@@ -7,7 +7,7 @@ import pytest
 from annotated_pictures import picture
 from conftest import SHARED, config_text, run
 
-from facedet.data import caltech_webfaces, conversion, records, widerface
+from facedet.data import caltech_webfaces, conversion, records, widerface, widerface_text
 from facedet.data.caltech_webfaces import ANNOTATION, CaltechWebFaces
 from facedet.data.conversion import Options
 from facedet.recipe import pipeline_config
@@ -53,7 +53,7 @@ def test_derived_boxes_are_those_of_wider_faces_annotators():
             [[18, 17, 42, 54]],
         )
     else:
-        found = [(box, points) for faces in widerface.load_landmarks(path).values() for box, points in faces.items()]
+        found = [(box, points) for faces in widerface_text.load_landmarks(path).values() for box, points in faces.items()]
         found = [(box, points) for box, points in found if np.isfinite(points).all() and min(box[2:]) >= 40]
         annotated, five = (np.asarray(values, float) for values in zip(*found, strict=True))
         derived = caltech_webfaces.derive_boxes(np.concatenate([five[:, :3], five[:, 3:].mean(1, keepdims=True)], 1))

@@ -20,7 +20,7 @@ from conftest import ROOT, config_text, run
 from PIL import Image
 
 from facedet.assign import anchor_ladder
-from facedet.data import conversion, records, widerface, workers
+from facedet.data import conversion, jpeg, records, widerface, workers
 from facedet.data.conversion import Options
 
 COMMAND = "dataset_tools/create_widerface_tf_record.py"
@@ -110,7 +110,7 @@ def test_bad_pictures_are_named_and_the_rest_is_written(tmp_path, data, reason):
 
 
 def test_verify_images_decodes_what_headers_cannot_tell(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion.jpeg, "read_info", lambda data: conversion.jpeg.JpegInfo(300, 400, 1))  # takes every header for good
+    monkeypatch.setattr(jpeg, "read_info", lambda data: jpeg.JpegInfo(300, 400, 1))  # takes every header for good
     data = bytearray(picture(400, 300))
     middle = len(data) // 2
     data[middle : middle + 400] = b"\xff\xd8" * 200

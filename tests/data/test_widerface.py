@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, SHARED
 
-from facedet.data import mat_file, widerface
+from facedet.data import mat_file, widerface, widerface_text
 
 ROW = "10 20 30 40 0 0 0 0 0 0"
 
 
 def parse(text):
-    return [entry.parse() for entry in widerface.split_annotation(text, "list.txt")]
+    return [entry.parse() for entry in widerface_text.split_annotation(text, "list.txt")]
 
 
 def faces_stated(image):
@@ -23,9 +23,9 @@ def faces_stated(image):
 
 def test_rows_and_attributes():
     (image,) = parse("0--Parade/a.jpg\n2\n1 2 3 4 2 1 1 0 2 1\n5 6 7 8 0 0 0 1 0 0\n")
-    assert image.name == "0--Parade/a.jpg" and image.event == "0--Parade" and image.where == "list.txt:1"
+    assert image.name == "0--Parade/a.jpg" and image.where == "list.txt:1"
     np.testing.assert_array_equal(image.boxes_xywh_px, [[1, 2, 3, 4], [5, 6, 7, 8]])
-    by_name = dict(zip(widerface.ATTRIBUTES, image.attributes.T, strict=True))
+    by_name = dict(zip(widerface_text.ATTRIBUTES, image.attributes.T, strict=True))
     assert by_name["blur"].tolist() == [2, 0] and by_name["invalid"].tolist() == [0, 1] and by_name["occlusion"].tolist() == [2, 0]
 
 
@@ -74,9 +74,9 @@ def test_another_file_is_refused_with_its_line(text, line):
 def test_landmarks_are_nan_where_absent():
     points = "1 2 0.0 3 4 0.0 5 6 0.0 7 8 0.0 9 10 0.0 0.9"
     text = f"# e/a.jpg\n10 20 30 40 {points}\n1 2 3 4 {' '.join(['-1.0'] * 16)}\n"
-    landmarks = widerface.parse_landmarks(text, "label.txt")
+    landmarks = widerface_text.parse_landmarks(text, "label.txt")
     (image,) = parse(f"e/a.jpg\n3\n{ROW}\n1 2 3 4 0 0 0 0 0 0\n9 9 9 9 0 0 0 0 0 0\n")
-    with_points = widerface.with_landmarks(image, landmarks).landmarks_xy_px
+    with_points = widerface_text.with_landmarks(image, landmarks).landmarks_xy_px
     assert with_points[0].tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
     assert np.isnan(with_points[1:]).all()
 
@@ -98,7 +98,7 @@ OFFICIAL = SHARED / "data" / "widerface"
 @pytest.mark.parametrize(("split", "pictures", "faces"), [("train", 12880, 159420), ("val", 3226, 39708)])
 def test_official_files_hold_what_the_design_counts(split, pictures, faces):
     path = OFFICIAL / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt"
-    images = [entry.parse() for entry in widerface.split_annotation(path.read_text(), split)]
+    images = [entry.parse() for entry in widerface_text.split_annotation(path.read_text(), split)]
     assert (len(images), sum(map(faces_stated, images))) == (pictures, faces)
 
 
@@ -186,7 +186,7 @@ def test_a_malformed_landmark_line_is_named(tmp_path, line):
     path = tmp_path / "label.txt"
     path.write_text(f"# e/a.jpg\n{line}\n")
     with pytest.raises(widerface.WiderFaceError, match="label.txt:2: expected"):
-        widerface.load_landmarks(path)
+        widerface_text.load_landmarks(path)
 
 
 def lists_with(sample_dir, directory, name, content):

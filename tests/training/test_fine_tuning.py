@@ -3,7 +3,7 @@
 import pytest
 from conftest import MAIN_CONFIG, SHARED, SHIPPED
 
-from facedet.data import conversion, sample, widerface
+from facedet.data import conversion, sample, widerface_text
 from facedet.recipe import adapt, pipeline_config
 from facedet.training.trainer import Schedule, Trainer
 
@@ -20,7 +20,7 @@ def records_of_ten(tmp_path_factory):
         for split, every in (("train", 16), ("val", 1)):  # 160 train pictures
             (data / f"WIDER_{split}").symlink_to(real / f"WIDER_{split}")
             name = f"wider_face_split/wider_face_{split}_bbx_gt.txt"
-            entries = widerface.split_annotation((real / name).read_text(), name)
+            entries = widerface_text.split_annotation((real / name).read_text(), name)
             lines = [line for e in list(entries)[::every] for line in (e.name, str(e.count), *(row for _, row in e.rows))]
             (data / name).write_text("\n".join(lines) + "\n")
     records = tmp_path_factory.mktemp("records of ten")
