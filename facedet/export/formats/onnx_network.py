@@ -25,6 +25,7 @@ layers = keras.layers
 INPUT, OPSET, IR_VERSION = "image", 17, 8  # IR 8 is of opset 17's time: older runtimes take it
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 _AXIS_OF = {0: 0, 1: 2, 2: 3, 3: 1}  # of a map: where Keras has it -> where it is here
+_LEAST_WEIGHT = np.float32(5e-7)  # the grid of a channel that is all but zero is that of this greatest weight, as the .tflite has it
 _MADE = (*RUN_AS_CONVOLUTIONS, layers.Add, layers.Concatenate, layers.ReLU)  # new values; all others move or pick some
 
 
@@ -242,10 +243,14 @@ class _Steps:
         if source.grid is None:
             inputs = [writer.kernel(weights, kernel), writer.constant(f"{weights}/bias", bias)]
         else:
-            scales = np.maximum(np.abs(kernel).max((1, 2, 3)), np.float32(1e-8)) / np.float32(127)
+            scales = np.maximum(np.abs(kernel).max((1, 2, 3)), _LEAST_WEIGHT) / np.float32(127)
+            # Next to a bias of more than 30 bits in so fine a unit the weights are nothing: they take a coarser one, of this use.
+            coarser = np.maximum(scales, np.abs(bias) / (source.grid.scale * np.float32(2**30)))
+            if (coarser != scales).any():
+                weights, scales = f"{name}/weights", coarser
             products = scales * source.grid.scale
             whole = np.rint(kernel / scales[:, None, None, None]).astype(np.int8)
-            whole_bias = np.clip(np.rint(bias / products.astype(np.float64)), -(2**31), 2**31 - 1).astype(np.int32)
+            whole_bias = np.rint(bias / products.astype(np.float64)).astype(np.int32)
             inputs = [writer.dequantized(weights, whole, scales), writer.dequantized(f"{name}/bias", whole_bias, products)]
         return writer.node("Conv", [source.name, *inputs], name, kernel_shape=list(kernel.shape[2:]), **attributes)
 
