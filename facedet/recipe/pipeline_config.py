@@ -77,7 +77,7 @@ def from_message(config, name: str = "pipeline.config") -> Recipe:
         add_background_class=ssd.add_background_class,
         encode_background_as_zeros=ssd.encode_background_as_zeros,
         feature_extractor=_feature_extractor(ssd.feature_extractor, protos.backbone(config)),
-        box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor),
+        box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor, protos.detector(config).landmark_layers),
         anchors=_copy(ssd.anchor_generator),
         box_coder=_box_coder(config),
         matching=_matching(ssd.matcher.argmax_matcher, protos.training(config)),
@@ -129,11 +129,12 @@ def _feature_extractor(extractor, backbone) -> FeatureExtractor:
     )
 
 
-def _box_predictor(predictor) -> BoxPredictor:
+def _box_predictor(predictor, landmark_layers: int) -> BoxPredictor:
     return BoxPredictor(
         kernel_size=predictor.kernel_size,
         use_depthwise=predictor.use_depthwise,
         class_prediction_bias_init=predictor.class_prediction_bias_init,
+        landmark_layers=landmark_layers,
         hyperparams=_hyperparams(predictor.conv_hyperparams),
     )
 

@@ -59,11 +59,15 @@ class FeatureExtractor:
 
 @dataclasses.dataclass(frozen=True)
 class BoxPredictor:
-    """model.ssd.box_predictor.convolutional_box_predictor."""
+    """model.ssd.box_predictor.convolutional_box_predictor.
+
+    landmark_layers: separable ones of the landmarks' heads, before their 1x1 convolution; 0: their heads are as the boxes'.
+    """
 
     kernel_size: int
     use_depthwise: bool
     class_prediction_bias_init: float
+    landmark_layers: int
     hyperparams: Hyperparams
 
 

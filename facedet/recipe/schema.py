@@ -112,7 +112,7 @@ HONOURED = {
     "adjust_gamma": "gamma gain",
     "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle",
     "one_cycle": "start_learning_rate max_learning_rate end_learning_rate total_steps warmup_share max_momentum min_momentum",
-    "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size",
+    "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size landmark_layers",
     "[facedet.backbone]": "stem_channels expansions blocks",
     "[facedet.input]": "colour_order mean scale resize pad_place pad_value",
     "[facedet.augmentation]": "step",
@@ -288,7 +288,7 @@ AT_MOST = {
     "multiscale_anchor_generator.scales_per_octave": 16, "ssd_anchor_generator.num_layers": 16, "feature_extractor.num_layers": 16,
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
-    "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512,
+    "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_layers": 8,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
 # All other numbers are 0 at least, but these.
