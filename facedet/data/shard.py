@@ -8,7 +8,7 @@ import numpy as np
 
 from facedet.data import jpeg, records
 from facedet.data.official_files import WiderFaceError
-from facedet.data.source import Entry, FaceImage, Problem, Source
+from facedet.data.source import Entry, FaceImage, Problem, RotatedPictureError, Source
 from facedet.data.widerface import SUBSETS
 from facedet.data.widerface_text import ROW_OF_ZEROS, with_landmarks
 from facedet.runtime import boxes
@@ -161,6 +161,8 @@ def _read_image(source: Source, image: FaceImage, decode: bool) -> tuple[bytes, 
         raise _UnusableImage("image_missing", "is missing") from error
     except OSError as error:
         raise _UnusableImage("image_unreadable", f"cannot be read: {error.strerror or error}") from error
+    except RotatedPictureError as error:
+        raise _UnusableImage("image_exif_rotated", str(error)) from error
     except jpeg.NotJpegError as error:
         raise _UnusableImage("image_not_jpeg", f"is {error}") from error
     except jpeg.TruncatedJpegError as error:

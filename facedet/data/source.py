@@ -60,6 +60,10 @@ class FaceImage:
         return dataclasses.replace(self, boxes_xywh_px=self.boxes_xywh_px * np.tile(side, 2), landmarks_xy_px=points, fractions=False)
 
 
+class RotatedPictureError(ValueError):
+    """A picture whose EXIF orientation makes it unclear what its boxes refer to: the message says the way out."""
+
+
 class Entry(Protocol):
     """One picture of an annotation, not yet read.
 
@@ -97,5 +101,6 @@ class Source(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """A picture as a JPEG. FileNotFoundError where it is absent, another OSError where it cannot be read as one."""
+        """A picture as a JPEG. Raises FileNotFoundError where it is absent, another OSError where it cannot be read as one,
+        RotatedPictureError, and what jpeg.read_info() raises."""
         ...
