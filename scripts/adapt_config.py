@@ -22,6 +22,7 @@ def main(argv=None) -> int:
     parser.add_argument("--batch_size", type=int)
     parser.add_argument("--learning_rate", type=float, help="the schedule's highest")
     parser.add_argument("--records_dir")
+    parser.add_argument("--eval_split", choices=["val", "holdout"], help="of the records, to evaluate on while training")
     parser.add_argument(
         "--fine_tune_checkpoint", metavar="FOLDER", help="start from all weights of this checkpoint; 'none': from random ones"
     )
@@ -32,7 +33,15 @@ def main(argv=None) -> int:
 
     try:
         config = pipeline_config.message(args.pipeline_config_path)
-        adapt.adapt(config, args.num_steps, args.batch_size, args.records_dir, args.learning_rate, name=args.pipeline_config_path)
+        adapt.adapt(
+            config,
+            args.num_steps,
+            args.batch_size,
+            args.records_dir,
+            args.learning_rate,
+            name=args.pipeline_config_path,
+            eval_split=args.eval_split,
+        )
         if args.fine_tune_checkpoint == "none":
             config.train_config.ClearField("fine_tune_checkpoint")
             config.train_config.ClearField("freeze_variables")

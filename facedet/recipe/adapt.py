@@ -13,9 +13,9 @@ _COUNTED = {
 }
 
 
-def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None, name: str = "pipeline.config"):
+def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None, name: str = "pipeline.config", eval_split=None):
     """Changes a TrainEvalPipelineConfig in place and returns it: over another number of steps (rate and delay of quantization in
-    proportion), batch size, folder of records, highest learning rate. ConfigError where the config states no steps to be in
+    proportion), batch size, folder of records, highest learning rate, split of the records to evaluate on. ConfigError where the config states no steps to be in
     proportion to, and for a rate whose schedule has no single highest value. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
@@ -32,6 +32,10 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
         for reader in (config.train_input_reader, *config.eval_input_reader):
             paths = reader.tf_record_input_reader.input_path
             paths[:] = [f"{records_dir}/{pathlib.PurePosixPath(path).name}" for path in paths]
+    if eval_split is not None:
+        for reader in config.eval_input_reader:
+            paths = reader.tf_record_input_reader.input_path
+            paths[:] = [str(pathlib.PurePosixPath(path).with_name(f"widerface_{eval_split}.tfrecord-*")) for path in paths]
     return config
 
 
