@@ -36,7 +36,8 @@ def assign(faces, anchors_yxyx, input_height: int, rules: Matching) -> Targets:
     at = tf.where(positive, matches + first[:, None], tf.shape(boxes)[0])  # one past the end: the padding below
     weights = tf.gather(tf.concat([*weights_list, [0.0]], 0), at)
     points = tf.concat([*faces.points_yx, tf.fill([1, *faces.points_yx[0].shape[1:]], float("nan"))], 0)
-    has_points = tf.reduce_all(tf.math.is_finite(points), [1, 2])
+    heights = tf.pad((boxes[:, 2] - boxes[:, 0]) * input_height, [[0, 1]])
+    has_points = tf.reduce_all(tf.math.is_finite(points), [1, 2]) & (heights >= rules.smallest_landmark_face)
     points = tf.where(has_points[:, None, None], points, 0.0)  # a NaN times 0 would be one
     targets = Targets(
         matches=matches,

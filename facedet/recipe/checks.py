@@ -253,6 +253,8 @@ def _check_idle(config) -> None:
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (protos.detector(config), "landmark_layers", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.detector] landmark_layers",
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
+        (training, "smallest_landmark_face", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.training] smallest_landmark_face",
+         "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (training, "least_forced_overlap", ssd.matcher.argmax_matcher.force_match_for_each_row, "[facedet.training] least_forced_overlap",
          "argmax_matcher.force_match_for_each_row: true forces matches"),
         (given, "pad_place", given.resize == "pad", "[facedet.input] pad_place", 'resize: "pad" pads'),

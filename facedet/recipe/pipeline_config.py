@@ -182,6 +182,7 @@ def _matching(argmax, said) -> Matching:
         anchors_per_face=said.anchors_per_face,
         least_forced_overlap=said.least_forced_overlap,
         smallest_face=said.smallest_face,
+        smallest_landmark_face=said.smallest_landmark_face,
     )
 
 

@@ -89,6 +89,7 @@ class Matching:
     force_match: each face also takes the anchor that overlaps it most, where they overlap by more than least_forced_overlap.
     anchors_per_face: and the next best ones, up to that many in all, where they reach unmatched_threshold.
     smallest_face: faces of less height at the input, px, are ignored; 0: those that no anchor could overlap enough.
+    smallest_landmark_face: faces of less height there teach no landmarks.
     """
 
     matched_threshold: float
@@ -97,6 +98,7 @@ class Matching:
     anchors_per_face: int = 1
     least_forced_overlap: float = 0.0
     smallest_face: float = 0.0
+    smallest_landmark_face: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

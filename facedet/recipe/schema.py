@@ -110,7 +110,7 @@ HONOURED = {
     "random_square_crop_by_scale": "max_border scale_min scale_max num_scales",
     "random_scale_crop_and_pad_to_square": "output_size scale_min scale_max",
     "adjust_gamma": "gamma gain",
-    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle",
+    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle smallest_landmark_face",
     "one_cycle": "start_learning_rate max_learning_rate end_learning_rate total_steps warmup_share max_momentum min_momentum",
     "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size landmark_layers",
     "[facedet.backbone]": "stem_channels expansions blocks",

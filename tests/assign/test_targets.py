@@ -90,3 +90,12 @@ def test_no_face_is_forced_on_an_anchor_that_overlaps_it_too_little(recipe, anch
     assert targets.assign(faces((face, [1])), anchors, 224, best).positive.numpy().any()
     strict = dataclasses.replace(best, least_forced_overlap=0.3)
     assert not targets.assign(faces((face, [1])), anchors, 224, strict).positive.numpy().any()
+
+
+def test_a_face_too_small_to_place_landmarks_in_teaches_its_box_alone(recipe, anchors):
+    rules = dataclasses.replace(recipe.matching, smallest_landmark_face=12.0)
+    boxes = [[0.1, 0.1, 0.1 + 11 / 224, 0.14], [0.5, 0.5, 0.5 + 13 / 224, 0.545]]
+    told = targets.assign(faces((boxes, [1.0, 1.0], np.full((2, 5, 2), 0.5))), anchors, 224, rules)
+    small, large = (told.matches.numpy() == face for face in (0, 1))
+    assert small.any() and (told.weights.numpy()[small] == 1).all() and (told.point_weights.numpy()[small] == 0).all()
+    assert large.any() and (told.point_weights.numpy()[large] == 1).all()
