@@ -5,8 +5,8 @@
     python scripts/evaluate.py --data_dir DIR --pipeline_config_path configs/NAME.config --checkpoint_dir models/NAME
     python scripts/evaluate.py --records 'data/widerface/widerface_holdout.tfrecord-*' --model FILE
 
-Any part of the val pictures will do: the others' faces are left out. Records without the official lists are scored on all faces
-that are not ignored; those with landmarks also by the normalized mean error. With --output_dir: predictions in the official
+Any part of the val pictures will do: the others' faces are left out. Records or a DIR without the official lists are scored as one set,
+on all faces that are not ignored; records with landmarks also by the normalized mean error. With --output_dir: predictions in the official
 text form, results.json and the precision-recall curves as a picture.
 """
 
@@ -32,9 +32,11 @@ LANDMARKS = (
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--data_dir", help="WIDER FACE: WIDER_val and the official evaluation lists")
+    where.add_argument("--data_dir", help="WIDER FACE: WIDER_val, and the official evaluation lists or wider_face_split")
     where.add_argument("--records", metavar="PATTERN", help="the record files of one split")
-    parser.add_argument("--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir)")
+    parser.add_argument(
+        "--eval_gt_dir", help="the official wider_*_val.mat (default: looked for below --data_dir; without them all faces are one set)"
+    )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", "--tflite", nargs="+", metavar="FILE", help="exported files of any format")
     which.add_argument("--checkpoint_dir", help="with --pipeline_config_path")
@@ -84,6 +86,8 @@ def _pictures(args) -> tuple:
         from facedet.evaluation import validation
 
         return validation.sample(validation.find(args.records), args.limit)
+    if not args.eval_gt_dir and widerface.find_eval_gt(args.data_dir) is None:
+        return dataset.annotated(args.data_dir, args.limit)
     source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
     names = dataset.sample(sorted(truth), args.limit)
     return dataset.pictures(source, truth, names), len(names)

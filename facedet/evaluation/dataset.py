@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from facedet.data import widerface
+from facedet.data import shard, widerface
 from facedet.evaluation.protocol import Detections, GroundTruth
 from facedet.evaluation.scoring import Picture
+from facedet.evaluation.truth import ground_truth
 from facedet.runtime import boxes
 
 
@@ -32,6 +33,27 @@ def pictures(source: widerface.WiderFace, truth: dict[str, GroundTruth], names: 
     """The pictures of those names with their truth, both of load(). Raises WiderFaceError as read_picture()."""
     for name in names:
         yield Picture(name, read_picture(source, name), truth[name])
+
+
+def annotated(data_dir: str, limit: int = 0) -> tuple[Iterator[Picture], int]:
+    """An even sample of at most `limit` of the val pictures that are there, all where that is 0, and their number.
+
+    They know no Easy, Medium and Hard: the faces are those of the annotation, as the converter would write them. Raises WiderFaceError.
+    """
+    source = widerface.WiderFace(data_dir, "val")
+    present = source.sizes()
+    entries = {entry.name: entry for entry in reversed(source.annotation()) if entry.name in present}
+    if not entries:
+        raise widerface.WiderFaceError(f"{source.images_source} holds none of the annotated val pictures.")
+    names = sample(sorted(entries), limit)
+
+    def pictures() -> Iterator[Picture]:
+        for name in names:
+            image = read_picture(source, name)
+            labels, _ = shard.labels(entries[name].parse(), *image.shape[:2])
+            yield Picture(name, image, ground_truth(labels, *image.shape[:2]), labels)
+
+    return pictures(), len(names)
 
 
 def sample(names: list[str], limit: int) -> list[str]:
