@@ -50,7 +50,8 @@ def main(argv=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     names = dataset.sample(sorted(truth), args.limit)
-    if len(names) < (earlier := _pictures_measured(card)):
+    earlier = _pictures_measured(card)
+    if len(names) < earlier or (args.limit and _is_full(card)):
         print(
             f"error: the card in {folder} holds figures of {earlier:,} pictures; those of "
             f"{len(names):,} do not replace them. Leave out --limit, or measure a copy of the folder.",
@@ -76,6 +77,7 @@ def main(argv=None) -> int:
         "protocol": f"WIDER FACE protocol on {len(names):,} of its 3,226 val pictures, each {fitting}, one scale, no flip; "
         f"scores from {max(protocol.LEAST_SCORE, card['score_threshold'])}; IoU 0.5; NMS and cap are the file's own. One training run, one seed.",
         "pictures": len(names),
+        **({"limit": args.limit} if args.limit else {}),
         "accuracy": accuracy,
         **({"landmarks": of_landmarks} if of_landmarks else {}),
         "rotation_score": ROTATION_SCORE,
@@ -108,6 +110,12 @@ def _landmarks(args, detectors: dict) -> dict | None:
     if not errors:
         raise records.RecordsError(f"There is no landmark to compare: {args.records} holds none, or the files in the folder give none")
     return {"records": pathlib.Path(args.records).name, "pictures": count, "errors": errors}
+
+
+def _is_full(card: dict) -> bool:
+    """Whether the card's figures are of all pictures at hand; an older card says it by its command only."""
+    measured = card.get("measured")
+    return bool(measured) and not measured.get("limit") and "--limit" not in measured.get("command", "")
 
 
 def _pictures_measured(card: dict) -> int:

@@ -59,6 +59,17 @@ def test_figures_of_few_pictures_do_not_replace_those_of_many(export, some_pictu
     assert {path.name: path.read_bytes() for path in export.iterdir()} == before
 
 
+@pytest.mark.parametrize("before", [{"pictures": 3}, {"pictures": 3, "command": "python scripts/measure_export.py x --data_dir y"}])
+def test_figures_of_a_limited_run_do_not_replace_full_ones_however_many(export, some_pictures, capsys, before):
+    told = card.read(export)
+    told["measured"] = {**told["measured"], "command": "", "limit": 0, **before}
+    card.write(told, export)
+    for limit in ("3", "4"):
+        assert load("measure_export").main([str(export), "--data_dir", "x", "--limit", limit]) == 1
+    assert "figures of 3 pictures; those of 4 do not replace them" in capsys.readouterr().err
+    assert card.read(export) == told
+
+
 def test_figures_go_into_a_card_without_any_and_replace_fewer(export, some_pictures, monkeypatch):
     command = load("measure_export")
     monkeypatch.setattr(sys, "argv", ["scripts/measure_export.py", "x"])
@@ -85,7 +96,7 @@ def test_a_broken_card_is_named(export, text, said, capsys):
 def test_evaluate_states_the_scores_that_were_counted(export, some_pictures, capsys, tmp_path, asked, stated):
     (int8,) = export.glob("*_int8.tflite")
     out = tmp_path / "out"
-    assert load("evaluate").main(["--data_dir", "x", "--tflite", str(int8), "--output_dir", str(out), *asked]) == 0
+    assert load("evaluate").main(["--data_dir", "x", "--eval_gt_dir", "x", "--tflite", str(int8), "--output_dir", str(out), *asked]) == 0
     assert f"scores from {stated};" in capsys.readouterr().out
     assert f"scores from {stated};" in json.loads((out / "results.json").read_text())["protocol"]
 
