@@ -22,7 +22,7 @@ from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind, NotCo
 from facedet.export.formats.onnx_network import OPSET
 from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime.backends.base import DETAILS_FILE
-from facedet.runtime.detector import OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector
+from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector
 
 BATCH = "batch"  # the name of the dimension that raw files leave open
 
@@ -77,7 +77,11 @@ def raw_model(detector: Detector, quantizable: QuantizableNetwork, batch: int | 
             outputs["raw_landmarks"] = tf.reshape(found.points_yx, [-1, found.points_yx.shape[1], 2 * detector.num_points])
         return outputs
 
-    return _joined(detector, quantizable, precision, batch, tail)
+    model = _joined(detector, quantizable, precision, batch, tail)
+    outputs = {output.name: output for output in model.graph.output}  # by the alphabet
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[name] for name in OUTPUTS_RAW_LANDMARKS if name in outputs)
+    return model
 
 
 def network_model(detector: Detector, quantizable: QuantizableNetwork) -> onnx.ModelProto:

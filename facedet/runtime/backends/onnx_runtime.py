@@ -39,7 +39,7 @@ class OnnxRuntime:
         if not _multiplies_int8():  # its sums of int8 products then end at 16 bits, but for this slower way
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:
-            self._session = onnxruntime.InferenceSession(files[".onnx"], options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(files[".onnx"], options, providers=["CPUExecutionProvider"], enable_fallback=0)
             taken, given = self._session.get_inputs(), self._session.get_outputs()
         except Exception as error:  # of classes that have no other base
             raise BackendError(_first_line(error)) from error
