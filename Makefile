@@ -25,7 +25,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 
 web: web/node_modules/.package-lock.json
-	$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/serve_web.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/serve_web.py $(if $(HTTPS),--https)
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	@command -v npm >/dev/null || { echo "npm was not found: install Node.js 18 or later (https://nodejs.org)."; exit 1; }

@@ -1,175 +1,168 @@
-// The page: choice of detector, camera, pictures, score; what was found is drawn over the picture.
-import { FaceDetector } from './detector.js';
+// The page: its controls and what they ask of pictures, camera, detectors and downloads.
+import { Camera } from './camera.js';
+import { Gallery } from './gallery.js';
+import { listen } from './gestures.js';
+import { keepOffline } from './offline.js';
+import { counted, Pane } from './pane.js';
+import { Region } from './region.js';
+import { saveJson, savePicture } from './saving.js';
 
 const $ = (id) => document.getElementById(id);
-const view = $('view');
-const context = view.getContext('2d');
-const state = { detector: null, label: null, picture: null, stream: null, faces: [], shown: 0 };
+const panes = [new Pane($('first')), new Pane($('other'))];
+const camera = new Camera();
+const gallery = new Gallery($('pictures'), showPicture, (sentence) => say(sentence, true));
+const state = { panes, picture: null, name: null, region: null };
+const entries = new Map();
 
+/** Screen readers read it aloud: only what is new is written. */
 function say(text, isError = false) {
-  $('status').textContent = text;
+  if ($('status').textContent !== text) $('status').textContent = text;
   $('status').classList.toggle('error', isError);
-}
-
-let queue = Promise.resolve();
-
-/** Waits until all that was asked before is done: no detector is deleted while it computes. */
-function inTurn(work) {
-  const done = queue.then(work);
-  queue = done.catch(() => {});
-  return done;
 }
 
 async function listDetectors() {
   const detectors = await (await fetch('detectors.json')).json();
-  for (const entry of detectors) $('detector').add(new Option(entry.label, entry.url));
   if (!detectors.length) throw new Error('exported_models/ holds no .tflite file: export one first');
-  $('detector').entries = new Map(detectors.map((entry) => [entry.url, entry]));
+  for (const select of [$('detector'), $('compare')]) {
+    const groups = new Map();
+    for (const { url, label, group, title } of detectors) {
+      if (!groups.has(group)) groups.set(group, select.appendChild(Object.assign(document.createElement('optgroup'), { label: group })));
+      groups.get(group).append(Object.assign(new Option(label, url), { title }));
+    }
+  }
+  for (const entry of detectors) entries.set(entry.url, entry);
+  return detectors;
 }
 
-let choices = 0;
-
-/** Of several choices in a row the last one is loaded. */
-async function chooseDetector() {
-  const entry = $('detector').entries.get($('detector').value);
-  const choice = ++choices;
-  say(`Loading ${entry.label} …`);
-  if ((await inTurn(() => load(entry, () => choice === choices))) && state.picture) await showPicture();
-}
-
-/** Whether the detector is now in use. */
-async function load(entry, isWanted) {
-  if (!isWanted()) return false;
-  state.detector?.delete();
-  Object.assign(state, { detector: null, label: null });
+async function choose(pane, url) {
+  const entry = entries.get(url) ?? null;
+  pane.figure.hidden = pane !== panes[0] && !entry;
+  $('stage').classList.toggle('two', !panes[1].figure.hidden);
+  if (pane === panes[0]) $('about').textContent = entry.title;
+  if (entry) say(`Loading ${entry.label} …`);
   try {
-    const response = await fetch(entry.url);
-    if (!response.ok) throw new Error(`the server answers ${response.status}`);
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (!isWanted()) return false;
-    state.detector = await FaceDetector.load(bytes);
+    if (!(await pane.choose(entry))) return;
+    if (entry) say(`${entry.label} is ready.`);
+    if (!camera.stream) await search();
   } catch (error) {
-    if (isWanted()) say(`${entry.label} cannot be used: ${error.message}. Choose another detector.`, true);
-    return false;
+    say(error.message, true);
   }
-  state.label = entry.label;
-  if (isWanted()) say(`${entry.label} is ready.`);
-  return isWanted();
 }
 
-/** Draws the picture, finds its faces, and draws them over it. */
-const find = (...picture) => inTurn(() => findNow(...picture));
+let searches = 0;
 
-async function findNow(picture, width, height) {
-  if (view.width !== width || view.height !== height) Object.assign(view, { width, height });
-  $('hint').hidden = true;
-  $('hint').style.display = 'none';
-  context.drawImage(picture, 0, 0, width, height);
-  if (!state.detector) return;
-  const begin = performance.now();
-  state.faces = await state.detector.detect(picture, width, height, Number($('score').value));
-  const took = performance.now() - begin;
-  context.drawImage(picture, 0, 0, width, height);
-  context.lineWidth = Math.max(2, width / 250);
-  context.strokeStyle = '#00e676';
-  context.fillStyle = '#ffea00';
-  for (const { box: [left, top, right, bottom], landmarks } of state.faces) {
-    context.strokeRect(left, top, right - left, bottom - top);
-    for (const [x, y] of landmarks ?? []) dot(x, y, context.lineWidth);
-  }
-  state.shown += 1;
-  const count = state.faces.length;
-  say(`${count} ${count === 1 ? 'face' : 'faces'}, ${took.toFixed(0)} ms`);
-}
-
-function dot(x, y, radius) {
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fill();
-}
-
-async function showPicture() {
+/** Searches what is looked at; of several wishes in a row only the last, for a slider asks more often than a detector answers. */
+async function search() {
+  const picture = state.picture;
+  if (!picture) return;
+  const number = ++searches;
+  await Promise.resolve();
+  if (number !== searches) return;
   try {
-    await find(state.picture, state.picture.width, state.picture.height);
+    const frame = state.region.frameOf(picture);
+    for (const pane of panes) {
+      if (!pane.figure.hidden && number === searches) await pane.search(frame, Number($('score').value), $('blur').checked);
+    }
   } catch (error) {
     say(`The picture could not be searched: ${error.message}.`, true);
-  }
-}
-
-async function openPicture(file) {
-  if (!file) return;
-  stopCamera();
-  try {
-    state.picture = await createImageBitmap(file);
-  } catch {
-    say(`${file.name} is no picture that this browser can read.`, true);
     return;
   }
-  await showPicture();
+  const used = panes.filter(({ detector }) => detector);
+  if (number === searches && used.length) say(used.map(({ faces }) => counted(faces)).join(' and ') + (state.region.isWhole ? '' : ' in this part'));
+}
+
+function look(picture, width, height, name) {
+  if (!state.region || state.picture === null || state.name !== name || String(state.region.size) !== String([width, height])) {
+    state.region = Region.whole(width, height);
+  }
+  Object.assign(state, { picture, name });
+  $('hint').hidden = true;
+  for (const button of document.querySelectorAll('[data-needs-picture]')) button.disabled = false;
+  return search();
+}
+
+async function showPicture(bitmap, name) {
+  stopCamera();
+  const before = state.picture;
+  state.picture = null;
+  if (before instanceof ImageBitmap) before.close();
+  await look(bitmap, bitmap.width, bitmap.height, name);
 }
 
 async function toggleCamera() {
-  if (state.stream) {
+  if (camera.stream) {
     stopCamera();
     return;
   }
-  let stream;
+  gallery.leave();
   try {
-    if (!navigator.mediaDevices) throw new DOMException('', 'InsecureContext');
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'user' }, audio: false });
+    await camera.start((video) => look(video, video.videoWidth, video.videoHeight, 'camera'));
   } catch (error) {
-    const reasons = {
-      NotAllowedError: 'it was not allowed. Allow it in the browser’s address bar and try again',
-      NotFoundError: 'this device has none',
-      NotReadableError: 'another program is using it',
-      InsecureContext: 'browsers give it to https:// pages and to localhost only',
-    };
-    say(`No camera: ${reasons[error.name] ?? error.message}. You can open a picture instead.`, true);
+    say(error.message, true);
     return;
   }
-  const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
-  await video.play();
-  Object.assign(state, { stream, picture: null });
-  $('camera').textContent = 'Stop camera';
-  $('camera').ariaPressed = 'true';
-  const next = async () => {
-    if (state.stream !== stream) return;
-    try {
-      if (video.videoWidth) await find(video, video.videoWidth, video.videoHeight);
-    } catch (error) {
-      say(`The camera’s picture could not be searched: ${error.message}.`, true);
-    }
-    requestAnimationFrame(next);
-  };
-  next();
+  showCamera(true);
 }
 
 function stopCamera() {
-  for (const track of state.stream?.getTracks() ?? []) track.stop();
-  state.stream = null;
-  $('camera').textContent = 'Start camera';
-  $('camera').ariaPressed = 'false';
+  camera.stop();
+  showCamera(false);
 }
 
-$('detector').addEventListener('change', chooseDetector);
+function showCamera(isOn) {
+  $('camera').querySelector('span').textContent = isOn ? 'Stop camera' : 'Camera';
+  $('camera').ariaPressed = String(isOn);
+  document.body.classList.toggle('filming', isOn);
+}
+
+function setRegion(region) {
+  if (!state.picture || String([region.left, region.top, region.width]) === String([state.region.left, state.region.top, state.region.width])) return;
+  state.region = region;
+  if (!camera.stream) search();
+}
+
+const view = {
+  zoom: (factor, x, y) => {
+    if (!state.region) return;
+    const { left, top, width, height } = state.region;
+    setRegion(x === undefined ? state.region.zoomed(factor) : state.region.zoomed(factor, left + x * width, top + y * height));
+  },
+  move: (right, down) => state.region && setRegion(state.region.moved(right, down)),
+  whole: () => state.region && setRegion(Region.whole(...state.region.size)),
+};
+
+$('detector').addEventListener('change', () => choose(panes[0], $('detector').value));
+$('compare').addEventListener('change', () => choose(panes[1], $('compare').value));
 $('camera').addEventListener('click', toggleCamera);
-$('file').addEventListener('change', (event) => openPicture(event.target.files[0]));
-$('score').addEventListener('input', async () => {
-  $('score-shown').textContent = Number($('score').value).toFixed(2);
-  if (state.picture) await showPicture();
+$('file').addEventListener('change', async ({ target }) => {
+  const files = [...target.files];
+  target.value = ''; // the same file again is a choice, too
+  await gallery.add(files);
 });
+$('score').addEventListener('input', () => {
+  $('score-shown').textContent = Number($('score').value).toFixed(2);
+  if (!camera.stream) search();
+});
+$('blur').addEventListener('change', () => panes.forEach((pane) => pane.draw($('blur').checked)));
+$('zoom-in').addEventListener('click', () => view.zoom(1.5));
+$('zoom-out').addEventListener('click', () => view.zoom(1 / 1.5));
+$('zoom-whole').addEventListener('click', view.whole);
+$('save-picture').addEventListener('click', () => panes.filter(({ figure }) => !figure.hidden).forEach(({ canvas }) => savePicture(canvas, state.name)));
+$('save-json').addEventListener('click', () => saveJson(state.name, state.region.size, panes.filter(({ detector }) => detector)));
+for (const pane of panes) listen(pane.canvas, view);
 for (const kind of ['dragover', 'dragleave', 'drop']) {
   $('stage').addEventListener(kind, (event) => {
     event.preventDefault();
     $('stage').classList.toggle('dragged', kind === 'dragover');
-    if (kind === 'drop') openPicture(event.dataTransfer.files[0]);
+    if (kind === 'drop') gallery.add([...event.dataTransfer.files]);
   });
 }
 globalThis.facedet = state; // for the browser's console
 
 try {
-  await listDetectors();
-  await chooseDetector();
+  const detectors = await listDetectors();
+  await choose(panes[0], $('detector').value);
+  await keepOffline(detectors.filter(({ group }) => group === detectors[0].group).map(({ url }) => url));
 } catch (error) {
   say(`The page could not start: ${error.message}.`, true);
 }

@@ -8,16 +8,17 @@ const isPadding = ({ place, fill }) =>
   ['centre', 'end'].includes(place) && Array.isArray(fill) && fill.length === 3 && fill.every(isByte);
 
 const RULES = {
+  precision: (value) => ['float32', 'float16', 'int8'].includes(value),
   with_nms: (value) => typeof value === 'boolean',
   max_detections: (value) => Number.isInteger(value) && value > 0,
   score_threshold: (value) => isBetween(value, 0, 1),
   iou_threshold: (value) => isBetween(value, 0, 1),
-  landmarks: (value) => value === 0 || value === 5,
+  landmarks: (value) => [0, 5, 6].includes(value),
   padding: (value) => value === null || (typeof value === 'object' && isPadding(value)),
 };
 
 /**
- * Of an exported .tflite: {with_nms, max_detections, score_threshold, iou_threshold, landmarks: 0 or 5,
+ * Of an exported .tflite: {precision, with_nms, max_detections, score_threshold, iou_threshold, landmarks: 0, 5 or 6,
  * padding: null (pictures are stretched) or {place: 'centre' or 'end', fill: [r, g, b]}}.
  */
 export function readDetails(bytes) {

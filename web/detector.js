@@ -7,18 +7,19 @@ export class FaceDetector {
   /** @param {Uint8Array} bytes  an exported .tflite; all that is asked about it is in it */
   static async load(bytes) {
     const details = readDetails(bytes);
-    const network = await Network.load(bytes);
+    const suitsGpu = !details.with_nms && details.precision !== 'int8'; // it knows neither suppression nor integers
+    const onGpu = suitsGpu ? await Network.loadOnGpu(bytes) : null;
+    const network = onGpu ?? (await Network.load(bytes));
     const [expected, given] = [expectedOutputs(details, network.outputs), network.outputs].map((outputs) => JSON.stringify(outputs));
     if (given !== expected) {
       network.delete();
       throw new Error(`it has the outputs ${given}, and its details ask for ${expected}: export the file anew`);
     }
-    return new FaceDetector(network, details);
+    return new FaceDetector(network, details, bytes, Boolean(onGpu));
   }
 
-  constructor(network, details) {
-    this.network = network;
-    this.details = details;
+  constructor(network, details, bytes, onGpu) {
+    Object.assign(this, { network, details, bytes, onGpu });
     this.canvas = new OffscreenCanvas(network.width, network.height);
     this.context = this.canvas.getContext('2d', { willReadFrequently: true });
     this.context.imageSmoothingQuality = 'high';
@@ -29,19 +30,33 @@ export class FaceDetector {
   }
 
   /**
-   * Faces of a picture (image, video frame, canvas), best first: {box: [xmin, ymin, xmax, ymax], score, landmarks: [[x, y] five times]},
-   * in pixels of a picture of width x height. landmarks: eyes, nose, mouth corners; null where the detector has none.
+   * Faces of a picture (image, video frame, canvas), best first: {box: [xmin, ymin, xmax, ymax], score, landmarks: [[x, y], ...]},
+   * in pixels of a picture of width x height. landmarks: of five, eyes, nose, mouth corners; of six, eyes, nose tip, mouth
+   * centre, ears; the left of the picture first; null where the detector has none.
    */
   async detect(picture, width, height, leastScore) {
     const place = Placement.fit(this.network, this.details.padding, height, width);
-    const arrays = await this.network.run(this.prepare(picture, place));
+    const arrays = await this.run(this.prepare(picture, place));
     const outputs = Object.fromEntries(this.network.outputs.map(([name], i) => [name, arrays[i]]));
-    const found = this.details.with_nms ? suppressed(outputs, leastScore) : suppress(outputs, leastScore, this.details);
+    const found = this.details.with_nms ? suppressed(outputs, leastScore, this.details) : suppress(outputs, leastScore, this.details);
     return found.map(({ corners: [top, left, bottom, right], points, score }) => {
       const [[ymin, xmin], [ymax, xmax]] = [[top, left], [bottom, right]].map((corner) => place.toPicture(corner).map(clip));
       const landmarks = points?.map((point) => place.toPicture(point)).map(([y, x]) => [x * width, y * height]) ?? null;
       return { box: [xmin * width, ymin * height, xmax * width, ymax * height], score, landmarks };
     });
+  }
+
+  /** On the processor from now on, where the GPU was taken away. */
+  async run(rgb) {
+    try {
+      return await this.network.run(rgb);
+    } catch (error) {
+      if (!this.onGpu) throw error;
+      const network = await Network.load(this.bytes);
+      this.network.delete();
+      Object.assign(this, { network, onGpu: false });
+      return network.run(rgb);
+    }
   }
 
   /** The picture at its place in the input, the padding filled -> RGB bytes. */
@@ -77,14 +92,15 @@ function expectedOutputs({ with_nms: withNms, max_detections: most, landmarks },
 const clip = (value) => Math.min(1, Math.max(0, value));
 
 /** Row i of `values` as pairs y, x; undefined where the file has no landmarks. */
-const pointsOf = (values, i) => values && Array.from({ length: 5 }, (_, k) => [values[10 * i + 2 * k], values[10 * i + 2 * k + 1]]);
+const pointsOf = (values, i, count) =>
+  values && Array.from({ length: count }, (_, k) => [values[2 * (count * i + k)], values[2 * (count * i + k) + 1]]);
 
 /** Outputs of a file that suppresses by itself; rows past the count hold no detection. */
-function suppressed({ detection_boxes: boxes, detection_scores: scores, detection_landmarks: landmarks, num_detections: [count] }, leastScore) {
+function suppressed({ detection_boxes: boxes, detection_scores: scores, detection_landmarks: landmarks, num_detections: [count] }, leastScore, details) {
   const found = [];
   for (let i = 0; i < count; i++) {
     if (scores[i] < leastScore) continue;
-    found.push({ corners: Array.from(boxes.subarray(4 * i, 4 * i + 4)), points: pointsOf(landmarks, i), score: scores[i] });
+    found.push({ corners: Array.from(boxes.subarray(4 * i, 4 * i + 4)), points: pointsOf(landmarks, i, details.landmarks), score: scores[i] });
   }
   return found;
 }
@@ -98,7 +114,7 @@ function suppress({ raw_boxes: boxes, raw_scores: scores, raw_landmarks: landmar
     const [y, x, h, w] = boxes.subarray(4 * i, 4 * i + 4);
     const corners = [y - h / 2, x - w / 2, y + h / 2, x + w / 2];
     if (kept.every((other) => overlap(other.corners, corners) <= details.iou_threshold)) {
-      kept.push({ corners, points: pointsOf(landmarks, i), score: scores[i] });
+      kept.push({ corners, points: pointsOf(landmarks, i, details.landmarks), score: scores[i] });
     }
     if (kept.length === details.max_detections) break;
   }

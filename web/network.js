@@ -1,11 +1,15 @@
 // A .tflite in LiteRT: bytes of a picture in, typed arrays out. It knows nothing of faces.
-import { loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
+import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
 
 let runtime;
 
-/** Loads LiteRT's WebAssembly, once. */
+/** Loads LiteRT's WebAssembly, once. What it tells by the way is no error: it goes to the console's details. */
 function start() {
-  runtime ??= loadLiteRt('./litertjs/core/wasm/');
+  globalThis.Module ??= { printErr: (text) => console[/^(INFO|WARNING|[IW]\d{4})/.test(text) ? 'debug' : 'error'](text) };
+  runtime ??= loadLiteRt('./litertjs/core/wasm/').catch((error) => {
+    runtime = undefined;
+    throw error;
+  });
   return runtime;
 }
 
@@ -18,6 +22,22 @@ export class Network {
     } catch (error) {
       throw new Error(`this is no model that LiteRT can open (${error.message ?? error})`);
     }
+  }
+
+  /** The same on the GPU, tried once; null where there is no WebGPU, or where not all of the network runs on it. */
+  static async loadOnGpu(bytes) {
+    await start();
+    if (!getWebGpuDevice()) return null;
+    let network;
+    try {
+      network = new Network(await loadAndCompile(bytes, { accelerator: 'webgpu' }));
+      const outputs = await network.run(new Uint8Array(3 * network.height * network.width));
+      if (network.model.isFullyAccelerated && outputs.every((values) => values.every(Number.isFinite))) return network;
+    } catch (error) {
+      console.info('The GPU cannot run this network:', error);
+    }
+    network?.delete();
+    return null;
   }
 
   constructor(model) {
@@ -38,10 +58,11 @@ export class Network {
     const input = new Tensor(this.inputType.from(rgb), [1, this.height, this.width, 3]);
     const outputs = await this.model.run(input);
     input.delete();
-    return outputs.map((output) => {
-      const values = output.toTypedArray().slice();
+    const arrays = [];
+    for (const output of outputs) {
+      arrays.push((await output.data()).slice());
       output.delete();
-      return values;
-    });
+    }
+    return arrays;
   }
 }
