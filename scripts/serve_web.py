@@ -55,7 +55,7 @@ def detectors(models_dir: pathlib.Path) -> list[dict]:
     times = collections.Counter(entry["label"] for entry in found)
     for entry in found:
         if times[entry["label"]] > 1:
-            entry["label"] += f" ({entry['title'].split(',')[0]})"
+            entry["label"] += f" ({urllib.parse.unquote(entry['url']).split('/')[1]})"
     return found
 
 

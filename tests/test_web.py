@@ -120,11 +120,13 @@ def overlap(a, b) -> float:
 
 @needs_browser
 def test_the_box_is_on_the_face_in_every_detector(seen, face):
-    assert len(seen["detectors"]) == len(list(ROOT.glob("exported_models/*/*.tflite"))) and "int8" in seen["detectors"][0]
+    assert len(seen["detectors"]) == len(list(ROOT.glob("exported_models/*/*.tflite"))) and seen["detectors"][:3] == [
+        "224",
+        "320",
+        "224 fast",
+    ]
     for label, found in seen["pictures"].items():
-        kind, size, _, name = label.split(", ")
-        assert size in name
-        (path,) = ROOT.glob(f"exported_models/{name}/{name}_{kind.replace(' ', '_')}.tflite")
+        path = ROOT / "exported_models" / seen["urls"][label].removeprefix("models/")
         expected = FaceDetector(path).detect(face)
         assert len(found) == len(expected) == 1, label
         # the browser scales the picture otherwise than Pillow
@@ -161,7 +163,7 @@ def test_the_camera_by_keyboard(seen, face):
     (expected,) = FaceDetector(path).detect(face).boxes
     camera = seen["camera"]
     assert len(camera["faces"]) == 1 and overlap(camera["faces"][0]["box"], expected) > 0.85
-    assert camera["green"] and camera["status"].startswith("1 face, ") and (camera["pressed"], camera["stopped"]) == ("true", "false")
+    assert camera["green"] and camera["status"] == "1 face" and (camera["pressed"], camera["stopped"]) == ("true", "false")
 
 
 @needs_browser
@@ -174,6 +176,11 @@ def test_failures_are_sentences(seen):
 @needs_browser
 def test_nothing_leaves_the_page_and_it_fits_a_phone(seen):
     assert seen["outside"] == [] and seen["overflow"] <= 0
+
+
+@needs_browser
+def test_nothing_is_logged_as_an_error_that_is_none(seen, features):
+    assert seen["errorsBefore"] == [] and features["errors"] == []
 
 
 @needs_browser
@@ -196,7 +203,8 @@ def test_mediapipes_object_detector_finds_the_same(server, face, tmp_path):
 @needs_browser
 def test_of_two_choices_the_last_is_in_use(seen):
     told = seen["twoChoices"]
-    assert told["label"] == told["wanted"] and told["faces"] == 1 and told["misused"] == [] and told["status"].startswith("1 face, ")
+    assert told["label"] == told["wanted"] and told["faces"] == 1 and told["misused"] == [] and told["status"] == "1 face"
+    assert told["caption"].startswith(f"{told['wanted']} · 1 face · ")
 
 
 RED = (255, 0, 0)  # what the network of landmark_file looks for
@@ -222,9 +230,9 @@ def landmarks_seen(tmp_path_factory):
     data["none"] = landmark_file.make(landmarks=0)
     for kind, content in data.items():
         (folder / f"red_{kind}.tflite").write_bytes(content)
-    size = {"height": landmark_file.HEIGHT, "width": landmark_file.WIDTH}
+    shape = {"height": landmark_file.HEIGHT, "width": landmark_file.WIDTH}
     files = [{"file": f"red_{kind}.tflite", "kind": kind, "bytes": 1} for kind in data]
-    (folder / "model_card.json").write_text(json.dumps({"name": "red", "parameters": 1, "input": size, "files": files}))
+    (folder / "model_card.json").write_text(json.dumps({"name": "red", "parameters": 1, "input": shape, "files": files}))
     cells, rows, columns = [(1, 2), (4, 9)], landmark_file.ROWS, landmark_file.COLUMNS
     forms = {"square": (2, 2, rows, rows), "wide": (2, 2, rows // 2, columns), "pulled": (3, 2)}
     pictures = {str(work / f"{name}.png"): landmark_file.picture(cells, *form) for name, form in forms.items()}
@@ -234,7 +242,9 @@ def landmarks_seen(tmp_path_factory):
         command = ["node", "test/landmarks.mjs", address, CHROMIUM, work / "landmarks.png", *pictures]
         said = subprocess.run(list(map(str, command)), cwd=ROOT / "web", text=True, capture_output=True, timeout=300)
     assert said.returncode == 0, said.stderr[-3000:]
-    return folder, {label.split(",")[0].replace(" ", "_"): seen for label, seen in json.loads(said.stdout).items()}, pictures
+    size = f"{landmark_file.WIDTH}x{landmark_file.HEIGHT}"
+    kind_of = {" ".join([size, "red", *kind.split("_")]).replace(" int8", ""): kind for kind in data}
+    return folder, {kind_of[label]: seen for label, seen in json.loads(said.stdout).items()}, pictures
 
 
 @needs_browser
@@ -247,7 +257,7 @@ def test_boxes_and_landmarks_of_padded_and_oblong_inputs(landmarks_seen, kind):
         if pathlib.Path(path).stem not in fitting:
             continue
         expected, told = detector.detect(picture), seen[kind][path]
-        assert len(told["faces"]) == len(expected) >= 2 and told["status"].startswith(f"{len(expected)} faces, ")
+        assert len(told["faces"]) == len(expected) >= 2 and told["status"] == f"{len(expected)} faces"
         np.testing.assert_allclose([face["box"] for face in told["faces"]], expected.boxes, atol=1e-3)
         np.testing.assert_allclose([face["score"] for face in told["faces"]], expected.scores, atol=0.03)
         if detector.has_landmarks:
@@ -296,6 +306,116 @@ def test_the_page_places_pictures_as_input_spec_does():
 
 
 @pytest.fixture(scope="module")
+def features(server, face, tmp_path_factory):
+    work = tmp_path_factory.mktemp("features")
+    small = np.full((1200, 1600, 3), 70, np.uint8)
+    small[540:660, 740:860] = cv2.resize(face[20:404, 30:414], (120, 120), interpolation=cv2.INTER_AREA)
+    Image.fromarray(face).save(work / "face.png")
+    Image.fromarray(small).save(work / "small.png")
+    command = ["node", "test/features.mjs", server, CHROMIUM, work, work / "face.png", work / "small.png", work / "none.y4m"]
+    said = subprocess.run(list(map(str, command)), cwd=ROOT / "web", text=True, capture_output=True, timeout=300)
+    assert said.returncode == 0, said.stderr[-3000:]
+    return {**json.loads(said.stdout), "folder": work}
+
+
+def default_detector():
+    (path,) = SHIPPED.glob("*_int8.tflite")
+    return FaceDetector(path)
+
+
+@needs_browser
+def test_pictures_have_thumbnails_and_the_last_of_two_choices_is_shown(features):
+    assert features["strip"] == [["small.png", "true"], ["face.png", "false"]]
+    assert features["second"]["current"] == features["lastPicture"] == "face.png" and len(features["second"]["faces"]) == 1
+
+
+@needs_browser
+def test_a_part_zoomed_to_is_searched_anew(features):
+    """Boxes stay in pixels of the whole picture."""
+    assert features["whole"]["faces"] == [] and features["whole"]["status"] == "0 faces"
+    (found,) = features["zoomed"]["faces"]
+    assert features["zoomed"]["status"] == "1 face in this part"
+    left, top, right, bottom = found["box"]
+    assert 740 <= left < right <= 860 and 540 <= top < bottom <= 660
+
+
+@needs_browser
+def test_two_detectors_side_by_side_and_their_json(features, face):
+    ours, other = features["compared"]
+    left, right = features["sideBySide"]
+    assert left["right"] <= right["left"] and left["top"] == right["top"] and ours["label"] != other["label"]
+    assert [caption.split(" · ")[:2] for caption in features["captions"]] == [[ours["label"], "1 face"], [other["label"], "1 face"]]
+    told = json.loads((features["folder"] / "face_faces.json").read_text())
+    assert (told["picture"], told["width"], told["height"]) == ("face.png", 640, 480)
+    assert [(each["detector"], each["faces"]) for each in told["detectors"]] == [(each["label"], each["faces"]) for each in (ours, other)]
+    assert overlap(told["detectors"][0]["faces"][0]["box"], default_detector().detect(face).boxes[0]) > 0.9
+
+
+@needs_browser
+def test_a_blurred_face_is_found_no_more(features, face):
+    saved = np.asarray(Image.open(features["folder"] / "face_faces.png").convert("RGB"))
+    assert saved.shape == face.shape and len(default_detector().detect(face)) == 1 and len(default_detector().detect(saved)) == 0
+    left, top, right, bottom = default_detector().detect(face).boxes[0].astype(int)
+    height, width = bottom - top, right - left
+    outside = np.ones(face.shape[:2], bool)
+    outside[top - height : bottom + height, left - width : right + width] = False
+    np.testing.assert_array_equal(saved[outside], face[outside])
+
+
+@needs_browser
+def test_the_page_works_without_its_server(features):
+    assert not features["offline"]["network"] and len(features["offline"]["faces"]) == 1
+
+
+@needs_browser
+def test_raw_float_files_run_on_the_gpu_else_on_the_processor(features):
+    processor, gpu = features["noGpu"], features["gpu"]
+    assert not processor["adapter"] and all(caption.endswith("processor") for caption in processor["captions"])
+    assert [caption.rsplit(" · ")[-1] for caption in gpu["captions"]] == ["GPU" if gpu["adapter"] else "processor", "processor"]
+    for found in (gpu["faces"], gpu["after"], processor["after"]):
+        assert len(found) == len(processor["faces"]) == 1 and overlap(found[0]["box"], processor["faces"][0]["box"]) > 0.95
+
+
+@needs_browser
+def test_all_that_is_operated_has_a_name_for_screen_readers(features):
+    assert features["unlabelled"] == []
+
+
+def test_https_with_a_self_made_certificate(tmp_path):
+    """A client that trusts it gets the page, and one that does not, or is silent, keeps nobody waiting."""
+    import ssl
+
+    process = subprocess.Popen(
+        [sys.executable, "scripts/serve_web.py", "--port", "0", "--https", "--host", "127.0.0.1"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    address = process.stdout.readline().strip()
+    assert address.startswith("https://127.0.0.1:") and "same network" in process.stdout.readline()
+    port = int(address.rsplit(":", 1)[1])
+    (pem,) = {path for path in (ROOT / "web" / ".certificate").glob("*.pem")} or {None}
+    assert pem.stat().st_mode & 0o077 == 0
+    with socket.create_connection(("127.0.0.1", port), timeout=10):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=10).request("GET", "/")
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=ssl.create_default_context(cafile=str(pem)))
+        connection.request("GET", "/manifest.webmanifest")
+        answer = connection.getresponse()
+        manifest = json.loads(answer.read())
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/manifest+json"
+    assert all((ROOT / "web" / icon["src"]).is_file() for icon in manifest["icons"])
+    process.terminate()
+    _, said = process.communicate()
+    assert said == ""
+
+
+def load_server():
+    spec = importlib.util.spec_from_file_location("serve_web", ROOT / "scripts" / "serve_web.py")
+    serve_web = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(serve_web)
+    return serve_web
+
+
+@pytest.fixture(scope="module")
 def bare_server(tmp_path_factory):
     """Without a browser, on cards of which all but one are broken, with a shorter timeout; its port."""
     models = tmp_path_factory.mktemp("models")
@@ -307,9 +427,7 @@ def bare_server(tmp_path_factory):
     for i, text in enumerate(broken):
         (models / f"broken{i}").mkdir()
         (models / f"broken{i}" / "model_card.json").write_bytes(text.encode("latin-1"))
-    spec = importlib.util.spec_from_file_location("serve_web", ROOT / "scripts" / "serve_web.py")
-    serve_web = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(serve_web)
+    serve_web = load_server()
     handler = type("Quick", (serve_web.Handler,), {"timeout": serve_web.Handler.timeout and 1})
     handler = functools.partial(handler, models_dir=models, names={"localhost", "127.0.0.1"})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -335,6 +453,29 @@ def test_a_broken_card_leaves_the_others(bare_server):
     assert status == 200 and len(json.loads(body)) == len(list(SHIPPED.glob("*.tflite")))
     for entry in json.loads(body):
         assert ask(bare_server, "/" + entry["url"], "HEAD")[0] == 200
+
+
+def test_short_names_tell_the_files_apart(tmp_path):
+    """Size, width, what else a name says, precision; of two cards that say the same, the folder."""
+    serve_web = load_server()
+    for folder, name in (("a", "ssd_mobilenet_v2_quantized_224x224_widerface"), ("b", "ssd_mobilenet_v2_quantized_224x224_widerface"),
+                         ("c", "ssd_mobilenet_v2_narrow_quantized_224x224_widerface"), ("d", "blazeface_320x240_widerface")):  # fmt: skip
+        (tmp_path / folder).mkdir()
+        width, height = (320, 240) if folder == "d" else (224, 224)
+        files = [{"file": f"{kind}.tflite", "kind": kind, "bytes": 1} for kind in ("int8", "float16_raw")]
+        for file in files:
+            (tmp_path / folder / file["file"]).touch()
+        card = {
+            "name": name,
+            "parameters": 1,
+            "input": {"height": height, "width": width},
+            "files": files + [{"file": "x.onnx", "kind": "int8", "bytes": 1}],
+        }
+        (tmp_path / folder / "x.onnx").touch()
+        (tmp_path / folder / "model_card.json").write_text(json.dumps(card))
+    labels = [entry["label"] for entry in serve_web.detectors(tmp_path)]
+    assert {"224 fast", "224 fast float16 raw", "320x240 blazeface", "320x240 blazeface float16 raw"} < set(labels)
+    assert len(labels) == len(set(labels)) == 8
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ export class Gallery {
       }
       const item = { file, button: this.thumbnail(bitmap, file.name) };
       this.items.push(item);
+      item.button.ariaCurrent = 'false';
       item.button.addEventListener('click', () => this.show(item));
       bitmap.close();
       if (!first) await this.show((first = item));
@@ -40,7 +41,7 @@ export class Gallery {
 
   /** item: the one that is looked at, null for none. */
   mark(item) {
-    for (const other of this.items) other.button.setAttribute('aria-current', other === item);
+    for (const other of this.items) other.button.ariaCurrent = String(other === item);
   }
 
   /** What was chosen before is not shown any more. */

@@ -4,7 +4,7 @@ import { chromium } from 'playwright-core';
 
 const [url, executablePath, screenshot, ...pictures] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'] });
-const page = await browser.newPage();
+const page = await (await browser.newContext({ serviceWorkers: 'block' })).newPage();
 await page.goto(url);
 await page.waitForFunction(() => /is ready|cannot be used/.test(document.querySelector('#status').textContent));
 await page.$eval('#score', (range) => {
@@ -15,28 +15,28 @@ for (const label of await page.$$eval('#detector option', (options) => options.m
   await page.selectOption('#detector', { label });
   await page.waitForFunction((chosen) => {
     const status = document.querySelector('#status');
-    return globalThis.facedet.label === chosen || (status.textContent.startsWith(chosen) && status.classList.contains('error'));
+    return globalThis.facedet.panes[0].label === chosen || (status.textContent.startsWith(chosen) && status.classList.contains('error'));
   }, label);
   await page.waitForTimeout(300); // a picture that is open is searched again
   seen[label] = {};
   for (const picture of pictures) {
-    if (!(await page.evaluate(() => globalThis.facedet.detector))) {
+    if (!(await page.evaluate(() => globalThis.facedet.panes[0].detector))) {
       seen[label] = { refused: await page.textContent('#status') };
       break;
     }
-    const before = await page.evaluate(() => globalThis.facedet.shown);
-    await page.setInputFiles('#file', []);
+    const before = await page.evaluate(() => globalThis.facedet.panes[0].shown);
     await page.setInputFiles('#file', picture);
-    await page.waitForFunction((n) => globalThis.facedet.shown > n, before);
+    await page.waitForFunction((n) => globalThis.facedet.panes[0].shown > n, before);
     seen[label][picture] = await page.evaluate(() => {
-      const view = document.querySelector('#view');
-      const points = globalThis.facedet.faces.flatMap(({ landmarks }) => landmarks ?? []);
+      const view = document.querySelector('#first canvas');
+      const points = globalThis.facedet.panes[0].faces.flatMap(({ landmarks }) => landmarks ?? []);
+      const zoom = view.width / globalThis.facedet.region.width;
       const isYellow = ([x, y]) => {
-        const [r, g, b] = view.getContext('2d').getImageData(Math.floor(x), Math.floor(y), 1, 1).data;
+        const [r, g, b] = view.getContext('2d').getImageData(Math.floor(x * zoom), Math.floor(y * zoom), 1, 1).data;
         return r === 0xff && g === 0xea && b === 0;
       };
-      return { faces: globalThis.facedet.faces, status: document.querySelector('#status').textContent,
-               inside: points.filter(([x, y]) => x >= 0 && y >= 0 && x < view.width && y < view.height).length,
+      return { faces: globalThis.facedet.panes[0].faces, status: document.querySelector('#status').textContent,
+               inside: points.filter(([x, y]) => x >= 0 && y >= 0 && x * zoom < view.width && y * zoom < view.height).length,
                yellow: points.filter(isYellow).length };
     });
     await page.screenshot({ path: screenshot });

@@ -7,7 +7,7 @@ const [url, executablePath, film, picture, runs] = process.argv.slice(2);
 const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
                '--disable-component-update', '--disable-sync'];
 const camera = ['--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
-const seen = { outside: [] };
+const seen = { outside: [], errors: [] };
 
 async function open(options, args) {
   const browser = await chromium.launch({ executablePath, args: [...quiet, ...args] });
@@ -15,6 +15,7 @@ async function open(options, args) {
   page.on('request', (request) => {
     if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) seen.outside.push(request.url());
   });
+  page.on('console', (message) => message.type() === 'error' && seen.errors.push(message.text()));
   return [browser, page];
 }
 
@@ -22,41 +23,41 @@ const status = (page) => page.textContent('#status');
 const ready = (page) => page.waitForFunction(() => /is ready|cannot be used/.test(document.querySelector('#status').textContent));
 const choose = async (page, label) => {
   await page.selectOption('#detector', { label });
-  await page.waitForFunction((chosen) => globalThis.facedet.label === chosen, label);
+  await page.waitForFunction((chosen) => globalThis.facedet.panes[0].label === chosen, label);
   await page.waitForTimeout(500); // a picture that is open is searched again
 };
-const shown = (page, count) => page.waitForFunction((n) => globalThis.facedet.shown >= n, count);
-const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
+const shown = (page, count) => page.waitForFunction((n) => globalThis.facedet.panes[0].shown >= n, count);
+const faces = (page) => page.evaluate(() => globalThis.facedet.panes[0].faces);
 
 {
-  const [browser, page] = await open({ viewport: { width: 390, height: 800 } }, [...camera, '--use-fake-ui-for-media-stream']);
+  const [browser, page] = await open({ viewport: { width: 390, height: 800 }, serviceWorkers: 'block' }, [...camera, '--use-fake-ui-for-media-stream']);
   await page.goto(url);
   await ready(page);
   seen.detectors = await page.$$eval('#detector option', (options) => options.map((option) => option.textContent));
+  seen.urls = await page.$$eval('#detector option', (options) => Object.fromEntries(options.map((option) => [option.textContent, option.value])));
   seen.pictures = {};
   for (const label of seen.detectors) {
     await choose(page, label);
-    const before = await page.evaluate(() => globalThis.facedet.shown);
-    await page.setInputFiles('#file', []);
+    const before = await page.evaluate(() => globalThis.facedet.panes[0].shown);
     await page.setInputFiles('#file', picture);
     await shown(page, before + 1);
     seen.pictures[label] = await faces(page);
   }
   // two choices, the first of them slow to arrive, while a picture is searched
   const [slow, quick] = seen.detectors;
-  const slowUrl = await page.$eval('#detector', (select, label) => [...select.options].find((o) => o.text === label).value, slow);
+  const slowUrl = seen.urls[slow];
   const misused = [];
   page.on('pageerror', (error) => misused.push(error.message));
   await page.route(`**/${slowUrl}`, async (route) => {
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 800));
     await route.continue();
   });
   await page.selectOption('#detector', { label: slow });
   await page.selectOption('#detector', { label: quick });
   await page.$eval('#score', (range) => range.dispatchEvent(new Event('input')));
-  await page.waitForTimeout(4000);
-  seen.twoChoices = { label: await page.evaluate(() => globalThis.facedet.label), faces: (await faces(page)).length, misused,
-                      status: await status(page), wanted: quick };
+  await page.waitForTimeout(1800);
+  seen.twoChoices = { label: await page.evaluate(() => globalThis.facedet.panes[0].label), faces: (await faces(page)).length, misused,
+                      status: await status(page), caption: await page.textContent('#first figcaption'), wanted: quick };
   await page.unroute(`**/${slowUrl}`);
   await choose(page, seen.detectors[0]);
   seen.outputs = {};
@@ -72,20 +73,22 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
     }, rgb);
     await page.unroute('**/run.tflite');
   }
+  seen.errorsBefore = [...seen.errors];
   seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
-  const before = await page.evaluate(() => globalThis.facedet.shown);
+  const before = await page.evaluate(() => globalThis.facedet.panes[0].shown);
   await page.focus('#camera'); // by keyboard
   await page.keyboard.press('Enter');
   await shown(page, before + 3);
   seen.camera = { faces: await faces(page), status: await status(page), pressed: await page.getAttribute('#camera', 'aria-pressed') };
   seen.camera.green = await page.evaluate(() => {
-    const [box] = globalThis.facedet.faces;
-    const view = document.querySelector('#view');
+    const [box] = globalThis.facedet.panes[0].faces;
+    const view = document.querySelector('#first canvas');
     const [left, top] = box.box;
     const [r, g, b] = view.getContext('2d').getImageData(Math.round(left), Math.round(top) + 20, 1, 1).data;
     return g > 180 && r < 90 && b < 190;
   });
+  await page.setViewportSize({ width: 1280, height: 800 });
   await page.screenshot({ path: `${film}.png` });
   await page.keyboard.press('Enter');
   seen.camera.stopped = await page.getAttribute('#camera', 'aria-pressed');
@@ -95,7 +98,7 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.faces);
   await browser.close();
 }
 {
-  const [browser, page] = await open({ permissions: [] }, camera);
+  const [browser, page] = await open({ permissions: [], serviceWorkers: 'block' }, camera);
   await page.route('**/*.tflite', (route) => route.fulfill({ body: 'broken', contentType: 'application/octet-stream' }));
   await page.goto(url);
   await ready(page);
