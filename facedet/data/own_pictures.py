@@ -7,7 +7,7 @@ import os
 import pathlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from facedet.data import jpeg, official_files
 from facedet.data.formats import annotated, coco, csv_table, voc, yolo
@@ -16,7 +16,6 @@ from facedet.data.source import NUM_LANDMARKS, FaceImage, RotatedPictureError
 from facedet.runtime.detector import DetectorError, read_picture
 
 FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": csv_table}
-FACE = "face"
 JPEG_QUALITY = 95  # of pictures that are written anew
 _MIRRORED = [1, 0, 2, 4, 3]  # the points of a face, left and right exchanged
 _ORIENTATION = 0x0112
@@ -126,11 +125,11 @@ class OwnPictures:
         if self._class_names:
             taken = set(self._class_names) & set(counts)
         else:
-            taken = {label for label in counts if label.lower() == FACE} or (set(counts) if len(counts) == 1 else set())
+            taken = {label for label in counts if label.lower() == annotated.FACE} or (set(counts) if len(counts) == 1 else set())
         if counts and not taken:
-            asked = f"No box is of class {' or '.join(map(repr, self._class_names or (FACE,)))}"
+            asked = f"No box is of class {' or '.join(map(repr, self._class_names or (annotated.FACE,)))}"
             raise WiderFaceError(f"{self._annotations}: {asked}; there are {told(counts)}. Name those that are faces: --class_name NAME.")
-        if taken - {FACE}:
+        if taken - {annotated.FACE}:
             self.notes.append(f"Taken as faces: boxes of class {', '.join(map(repr, sorted(taken)))}.")
         if set(counts) - taken:
             self.notes.append(f"Left out, as boxes of other classes: {told(set(counts) - taken)}.")
@@ -174,9 +173,11 @@ class OwnPictures:
 
 
 def _orientation(encoded: bytes) -> int:
-    """The EXIF orientation of a picture that is no JPEG; 1 where it has none. jpeg.NotJpegError where it is no picture at all."""
+    """The EXIF orientation of a picture that is no JPEG; 1 where it has none. jpeg.NotJpegError where it is no picture, OSError for damage."""
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             return picture.getexif().get(_ORIENTATION, 1)
+    except UnidentifiedImageError as error:
+        raise jpeg.NotJpegError(f"no picture but {jpeg.looks_like(encoded)}") from error
     except Exception as error:  # a damaged file leads Pillow to errors of every type
-        raise jpeg.NotJpegError(f"no picture but {jpeg.looks_like(encoded)} ({type(error).__name__})") from error
+        raise OSError(f"it cannot be decoded ({error or type(error).__name__})") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from facedet.data.official_files import WiderFaceError
 from facedet.data.source import MOST_PX, NUM_LANDMARKS, Problem
 
+FACE = "face"  # the class that is taken, where it is not said which
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MOST_BYTES = 512 * 2**20  # of one file of annotation
 _SLACK = 0.001  # fractions are rounded: so much past 0 or 1 is no fault

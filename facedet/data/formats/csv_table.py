@@ -83,7 +83,7 @@ def _face(cell, corners: bool, where: str) -> Face:
         box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
     points = [cell(key) for key in _POINTS]
     five = annotated.landmarks(annotated.numbers(points, "x1,y1 to x5,y5"), ()) if any(points) and all(points) else None
-    return Face(where, annotated.box_px(*box), annotated.printable(cell("class")), cell("ignore") == "1", five)
+    return Face(where, annotated.box_px(*box), annotated.printable(cell("class")) or annotated.FACE, cell("ignore") == "1", five)
 
 
 def _size(cell) -> tuple[int, int] | None:
