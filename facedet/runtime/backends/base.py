@@ -11,6 +11,7 @@ MAX_DETAILS_BYTES = 64 * 2**10
 # {suffix: its module here, the class in it, what pip installs for it}. Imported when a file asks for it: nobody needs the packages of all.
 _BACKENDS = {
     ".onnx": ("onnx_runtime", "OnnxRuntime", "onnxruntime"),
+    ".param": ("ncnn", "NCNN", "ncnn"),
     ".tflite": ("litert", "LiteRT", "ai-edge-litert"),
 }
 

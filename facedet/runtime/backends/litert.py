@@ -1,19 +1,11 @@
 """.tflite by LiteRT on the CPU."""
 
-import io
-import lzma
-import struct
-import zipfile
-import zlib
-
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from facedet.runtime import model_file
-from facedet.runtime.backends.base import DETAILS_FILE, MAX_DETAILS_BYTES, BackendError, Output
-
-# of zipfile, for damage of every kind
-_ZIP_ERRORS = (ValueError, RuntimeError, NotImplementedError, EOFError, OSError, OverflowError, struct.error, zlib.error, lzma.LZMAError)
+from facedet.runtime.backends import packed_details
+from facedet.runtime.backends.base import BackendError, Output
 
 
 class LiteRT:
@@ -24,13 +16,7 @@ class LiteRT:
     @staticmethod
     def read_details(files: dict[str, bytes]) -> bytes:
         """From the zip that an exported .tflite ends with."""
-        try:
-            with zipfile.ZipFile(io.BytesIO(files[".tflite"])) as archive, archive.open(DETAILS_FILE) as file:
-                return file.read(MAX_DETAILS_BYTES)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise BackendError(f"it holds no {DETAILS_FILE}: it was not made by scripts/export_tflite.py.") from error
-        except _ZIP_ERRORS as error:
-            raise BackendError(f"its {DETAILS_FILE} is damaged: {error}") from error
+        return packed_details.read(files[".tflite"], "scripts/export_tflite.py")
 
     def __init__(self, files: dict[str, bytes], num_threads: int):
         data = files[".tflite"]
