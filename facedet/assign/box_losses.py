@@ -10,9 +10,14 @@ def log_iou(predicted, targets, weights):
 
     Boxes [..., 4] ymin, xmin, ymax, xmax twice, weights [...] -> [...].
     """
+    return -weights * tf.math.log(tf.maximum(iou(predicted, targets), _LEAST_IOU))
+
+
+def iou(predicted, targets):
+    """Of each box with its own: boxes [..., 4] ymin, xmin, ymax, xmax twice -> [...]."""
     top, left, bottom, right = tf.unstack(predicted, axis=-1)
     t_top, t_left, t_bottom, t_right = tf.unstack(targets, axis=-1)
     shared = tf.maximum(tf.minimum(bottom, t_bottom) - tf.maximum(top, t_top), 0.0)
     shared *= tf.maximum(tf.minimum(right, t_right) - tf.maximum(left, t_left), 0.0)
     union = (bottom - top) * (right - left) + (t_bottom - t_top) * (t_right - t_left) - shared
-    return -weights * tf.math.log(tf.maximum(shared / tf.maximum(union, 1e-12), _LEAST_IOU))
+    return shared / tf.maximum(union, 1e-12)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from facedet.assign import box_losses, codecs, targets
+from facedet.assign import box_losses, codecs, quality_losses, targets
 from facedet.detectors.base import Detector, EncodedBoxes, Faces, Predictions
 from facedet.errors import ConfigError
 from facedet.keras2 import keras
@@ -28,6 +28,8 @@ class SSD(Detector):
     def __init__(self, recipe: Recipe, build_network: Callable[..., keras.Model]):
         super().__init__(recipe)
         self.num_points = recipe.box_coder.num_points
+        if recipe.loss.classification in quality_losses.NAMES:
+            quality_losses.check(recipe)
         generator = anchors.AnchorGenerator(recipe.anchors)
         self.anchors_per_location = generator.per_location
         self._columns = {BOX: 4, CLASS: recipe.num_classes + recipe.add_background_class}
@@ -53,7 +55,7 @@ class SSD(Detector):
         loss, told = self.recipe.loss, targets.assign(faces, self.anchors_yxyx, self.input.height, self.recipe.matching)
         codes, logits = self._joined(outputs, BOX), self._joined(outputs, CLASS)
         localized = self._localization(codes, told)
-        classified = self._losses.classification(logits, self._classes(told), self._class_weights(told))
+        classified = self._classification(logits, codes, told)
         if self._losses.mine:
             boxes = codecs.corners(self.codec.decode(codes, self.anchors_yxhw))
             localized, classified = self._losses.mine(localized, classified, boxes, self._scores(logits), told.matches)
@@ -117,6 +119,20 @@ class SSD(Detector):
         return tf.squeeze(scores[:, :, 1:] if self.recipe.add_background_class else scores, 2)
 
     def _localization(self, codes, told: targets.Targets):
+    def _classification(self, logits, codes, told: targets.Targets):
+        name, weights = self.recipe.loss.classification, self._class_weights(told)
+        if name not in quality_losses.NAMES:
+            return self._losses.classification(logits, self._classes(told), weights)
+        quality = self._overlaps(codes, told) ** self.recipe.loss.quality_power
+        return quality_losses.loss(name, logits[..., 0], quality, told.positive, weights[..., 0])
+
+    def _overlaps(self, codes, told: targets.Targets):
+        """[B, A]: the IoU of each face's anchor's decoded box with its face, 0 for other anchors. Nothing in it takes a gradient."""
+        at = tf.where(told.positive)  # few of many
+        predicted = self.codec.decode(tf.gather_nd(tf.stop_gradient(codes), at), tf.gather(self.anchors_yxhw, at[:, 1]))
+        found = box_losses.iou(codecs.corners(predicted), tf.gather_nd(told.boxes_yxyx, at))
+        return tf.scatter_nd(at, tf.clip_by_value(found, 0.0, 1.0), tf.shape(told.weights, out_type=tf.int64))
+
         if not self._losses.on_boxes:
             return self._losses.localization(codes, self.codec.encode(told.boxes_yxyx, self.anchors_yxhw), told.weights)
         at = tf.where(told.weights > 0)  # few of many

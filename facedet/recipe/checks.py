@@ -257,6 +257,8 @@ def _check_idle(config) -> None:
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (training, "least_forced_overlap", ssd.matcher.argmax_matcher.force_match_for_each_row, "[facedet.training] least_forced_overlap",
          "argmax_matcher.force_match_for_each_row: true forces matches"),
+        (protos.loss(config), "quality_power", protos.loss(config).classification in ("quality_focal", "varifocal"),
+         "[facedet.loss] quality_power", 'classification: "quality_focal" or "varifocal" has a target that it shapes'),
         (given, "pad_place", given.resize == "pad", "[facedet.input] pad_place", 'resize: "pad" pads'),
         (extractor, "num_layers", not extractor.HasField("fpn"), "model.ssd.feature_extractor.num_layers",
          "without fpn, which has levels of its own, it counts"),

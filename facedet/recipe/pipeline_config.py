@@ -193,6 +193,7 @@ def _loss(ssd, train, said, options) -> Loss:
         localization_weight=ssd.loss.localization_weight,
         landmark_weight=said.landmark_weight,
         classification=options.classification,
+        quality_power=options.quality_power,
         localization=options.localization,
         negative_class_weight=ssd.negative_class_weight,
         normalize_by_matches=ssd.normalize_loss_by_num_matches,

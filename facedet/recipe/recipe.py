@@ -106,7 +106,8 @@ class Loss:
     """model.ssd.loss and its neighbours. message: object_detection.protos.Loss, for facedet.od_api.losses.
 
     landmark_weight: of the points' smooth L1, which only faces with points have.
-    classification: '' for the message's, or 'balanced_cross_entropy'.  localization: '' for the message's, or 'log_iou'.
+    classification: '' for the message's, or 'balanced_cross_entropy', 'quality_focal', 'varifocal'.
+    quality_power: of the last two's targets, IoU to this power.  localization: '' for the message's, or 'log_iou'.
     """
 
     message: object
@@ -114,6 +115,7 @@ class Loss:
     localization_weight: float
     landmark_weight: float
     classification: str
+    quality_power: float
     localization: str
     negative_class_weight: float
     normalize_by_matches: bool

@@ -116,6 +116,7 @@ HONOURED = {
     "[facedet.backbone]": "stem_channels expansions blocks",
     "[facedet.input]": "colour_order mean scale resize pad_place pad_value",
     "[facedet.augmentation]": "step",
+    "[facedet.loss]": "quality_power",
     "step": "crop_around_faces data_anchor_sampling expand rotate photometric_distortion blur noise jpeg_quality mirror",
     "crop_around_faces": "probability min_area max_area min_aspect_ratio max_aspect_ratio least_visible",
     "data_anchor_sampling": "probability scales",
@@ -190,7 +191,8 @@ HONOURED_ONLY_AS = {
     "quantization.weight_bits": ((8,), "TFLite's kernels take 8 bits only"),
     "quantization.activation_bits": ((8,), "TFLite's kernels take 8 bits only"),
     "quantization.symmetric": ((False,), "TFLite's activations are asymmetric"),
-    "[facedet.loss].classification": (("", "balanced_cross_entropy"), "model.ssd.loss says the others"),
+    "[facedet.loss].classification": (
+        ("", "balanced_cross_entropy", "quality_focal", "varifocal"), "model.ssd.loss says the others"),
     "[facedet.loss].localization": (("", "log_iou"), "model.ssd.loss says the others"),
     "[facedet.detector].depth": ((18, 34, 50, 101, 152), "these are the ResNets that there are"),
     "[facedet.box_coder].kind": (("", "linear"), "model.ssd.box_coder says the others"),
@@ -269,7 +271,7 @@ ABOVE_ZERO = frozenset((
     "train_config.max_number_of_boxes", "[facedet.training].anchors_per_face", "[facedet.backbone].stem_channels",
     "[facedet.backbone].expansions", "[facedet.backbone].blocks", "crop_around_faces.min_area", "crop_around_faces.min_aspect_ratio",
     "data_anchor_sampling.scales", "jpeg_quality.min_quality", "one_cycle.total_steps", "one_cycle.max_learning_rate",
-    "[facedet.detector].max_out_background", "[facedet.detector].max_out_face",
+    "[facedet.detector].max_out_background", "[facedet.detector].max_out_face", "[facedet.loss].quality_power",
 ))  # fmt: skip
 # Numbers that may be at most this.
 AT_MOST = {
@@ -289,6 +291,7 @@ AT_MOST = {
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
     "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_layers": 8,
+    "[facedet.loss].quality_power": 8,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
 # All other numbers are 0 at least, but these.
