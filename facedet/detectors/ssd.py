@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from facedet import replicas
 from facedet.assign import box_losses, codecs, quality_losses, targets
 from facedet.detectors.base import Detector, EncodedBoxes, Faces, Predictions
 from facedet.errors import ConfigError
@@ -27,9 +28,9 @@ class SSD(Detector):
 
     def __init__(self, recipe: Recipe, build_network: Callable[..., keras.Model]):
         super().__init__(recipe)
-        self.num_points = recipe.box_coder.num_points
         if recipe.loss.classification in quality_losses.NAMES:
             quality_losses.check(recipe)
+        self.num_points = recipe.box_coder.num_points
         generator = anchors.AnchorGenerator(recipe.anchors)
         self.anchors_per_location = generator.per_location
         self._columns = {BOX: 4, CLASS: recipe.num_classes + recipe.add_background_class}
@@ -71,7 +72,7 @@ class SSD(Detector):
             expected = self.codec.encode_points(expected, self.anchors_yxhw)
             points = losses.smooth_l1(self._joined(outputs, POINTS)[..., : expected.shape[-1]], expected, told.point_weights)
             with_points = tf.reduce_sum(tf.cast(told.point_weights > 0, tf.float32))
-            result["Loss/landmark_loss"] = loss.landmark_weight / tf.maximum(with_points, 1.0) * tf.reduce_sum(points)
+            result["Loss/landmark_loss"] = loss.landmark_weight / tf.maximum(replicas.total(with_points), 1.0) * tf.reduce_sum(points)
         return result
 
     def decode(self, outputs: dict) -> Predictions:
@@ -118,7 +119,6 @@ class SSD(Detector):
         scores = _SCORES[self.recipe.score_converter](logits)
         return tf.squeeze(scores[:, :, 1:] if self.recipe.add_background_class else scores, 2)
 
-    def _localization(self, codes, told: targets.Targets):
     def _classification(self, logits, codes, told: targets.Targets):
         name, weights = self.recipe.loss.classification, self._class_weights(told)
         if name not in quality_losses.NAMES:
@@ -133,6 +133,7 @@ class SSD(Detector):
         found = box_losses.iou(codecs.corners(predicted), tf.gather_nd(told.boxes_yxyx, at))
         return tf.scatter_nd(at, tf.clip_by_value(found, 0.0, 1.0), tf.shape(told.weights, out_type=tf.int64))
 
+    def _localization(self, codes, told: targets.Targets):
         if not self._losses.on_boxes:
             return self._losses.localization(codes, self.codec.encode(told.boxes_yxyx, self.anchors_yxhw), told.weights)
         at = tf.where(told.weights > 0)  # few of many
@@ -153,7 +154,8 @@ class SSD(Detector):
         return tf.repeat(weights[..., None], self._columns[CLASS], -1)
 
     def _normalizer(self, matched):
-        return tf.maximum(matched, 1.0) if self.recipe.loss.normalize_by_matches else tf.constant(1.0)
+        """matched: of this replica's pictures; the global batch's count."""
+        return tf.maximum(replicas.total(matched), 1.0) if self.recipe.loss.normalize_by_matches else tf.constant(1.0)
 
 
 def _check_balanced(message) -> None:
@@ -172,6 +174,7 @@ def _balanced(classified, told: targets.Targets):
     """The mean over the faces' anchors plus the mean over the background's, of a batch; 0 for what there is none of."""
 
     def mean(chosen):
-        return tf.reduce_sum(tf.where(chosen, classified, 0.0)) / tf.maximum(tf.reduce_sum(tf.cast(chosen, tf.float32)), 1.0)
+        chosen_count = replicas.total(tf.reduce_sum(tf.cast(chosen, tf.float32)))
+        return tf.reduce_sum(tf.where(chosen, classified, 0.0)) / tf.maximum(chosen_count, 1.0)
 
     return mean(told.positive & (told.weights > 0)) + mean(told.background > 0)

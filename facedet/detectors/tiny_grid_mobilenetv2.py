@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from facedet import replicas
 from facedet.assign import codecs
 from facedet.detectors.base import Detector, Faces, Predictions
 from facedet.errors import ConfigError
@@ -92,7 +93,8 @@ class TinyGrid(Detector):
             predicted, wanted = predicted * in_cells, codecs.centers_and_sides(wanted) * in_cells
         localized = self._losses.localization(predicted, wanted, weights)
 
-        learned = tf.maximum(tf.reduce_sum(tf.cast(face, tf.float32)), 1.0) if loss.normalize_by_matches else tf.constant(1.0)
+        learned = replicas.total(tf.reduce_sum(tf.cast(face, tf.float32)))
+        learned = tf.maximum(learned, 1.0) if loss.normalize_by_matches else tf.constant(1.0)
         return {
             "Loss/localization_loss": loss.localization_weight / learned * tf.reduce_sum(localized),
             "Loss/classification_loss": loss.classification_weight / learned * tf.reduce_sum(classified),

@@ -1,5 +1,6 @@
 """The layers that the networks are made of, with the hyperparameters of a pipeline config. Plain Keras layers only."""
 
+from facedet import replicas
 from facedet.keras2 import keras
 from facedet.recipe.recipe import Hyperparams
 
@@ -58,7 +59,8 @@ class Blocks:
         )(x)  # fmt: skip
 
     def batch_norm(self, x, name=None):
-        return layers.BatchNormalization(momentum=self.hyperparams.bn_momentum, epsilon=self.hyperparams.bn_epsilon, name=name)(x)
+        kind = layers.BatchNormalization if replicas.count() == 1 else replicas.SynchronizedBatchNormalization
+        return kind(momentum=self.hyperparams.bn_momentum, epsilon=self.hyperparams.bn_epsilon, name=name)(x)
 
     def activation(self, x, name=None):
         return layers.ReLU(6.0 if self.hyperparams.activation == "relu6" else None, name=name)(x)
