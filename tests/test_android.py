@@ -1,9 +1,11 @@
 """The Android example: all of it type-checks against stubs, and its decoding runs on the JVM against FaceDetector."""
 
 import os
+import re
 import shutil
 import struct
 import subprocess
+from xml.etree import ElementTree
 
 import landmark_file
 import numpy as np
@@ -68,7 +70,7 @@ def check(lines, expected, sizes):
         if faces.landmarks is None:
             assert mine.shape[1] == 5
         else:
-            np.testing.assert_allclose(mine[:, 5:].reshape(-1, 5, 2) * (width, height), faces.landmarks, atol=1e-3)
+            np.testing.assert_allclose(mine[:, 5:].reshape(len(faces), -1, 2) * (width, height), faces.landmarks, atol=1e-3)
 
 
 def test_kotlin_finds_what_facedetector_finds_with_every_shipped_file(classes, tmp_path):
@@ -95,7 +97,8 @@ def test_kotlin_finds_what_facedetector_finds_with_every_shipped_file(classes, t
 def test_landmarks_of_padded_and_oblong_inputs(classes, tmp_path):
     cases, expected, sizes, rows, columns = [], [], [], landmark_file.ROWS, landmark_file.COLUMNS
     centre, end = landmark_file.padding("centre"), landmark_file.padding("end")
-    files = [{"raw": True, "padding": end}, {"padding": centre}, {"raw": True, "points": False, "padding": centre}, {}]
+    files = [{"raw": True, "padding": end}, {"padding": centre}, {"raw": True, "points": 0, "padding": centre}, {}]
+    files += [{"raw": True, "points": 6}, {"points": 6, "padding": end}]
     for number, options in enumerate(files):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(landmark_file.make(precision="int8", **options))
@@ -158,3 +161,20 @@ def test_the_app_takes_the_shipped_detectors():
     for kind in ("int8_raw", "float16_raw"):
         assert f'"{kind}.tflite"' in source and f'"*_{kind}.tflite"' in build
     assert '"*_int8.tflite"' in build
+
+
+def test_the_app_has_its_icon_wrapper_and_target():
+    """What the manifest and the build name is there, and well-formed."""
+    main = EXAMPLE / "app" / "src" / "main"
+    root = ElementTree.parse(main / "AndroidManifest.xml").getroot()
+    names = [value for element in root.iter() for value in element.attrib.values() if value.startswith("@mipmap/")]
+    assert names == ["@mipmap/ic_launcher"]
+    icon = ElementTree.parse(main / "res" / "mipmap-anydpi" / "ic_launcher.xml").getroot()
+    for layer in icon:
+        (drawable,) = layer.attrib.values()
+        ElementTree.parse(main / "res" / f"{drawable.removeprefix('@')}.xml")
+    build = (EXAMPLE / "app" / "build.gradle.kts").read_text()
+    assert "targetSdk = 36" in build and "compileSdk = 36" in build
+    vision = tuple(map(int, re.search(r"tasks-vision:([\d.]+)", build)[1].split(".")))
+    assert vision >= (0, 10, 26)  # the first with native code for pages of 16 KB
+    assert "gradle-8.13-bin.zip" in (EXAMPLE / "gradle" / "wrapper" / "gradle-wrapper.properties").read_text()

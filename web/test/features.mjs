@@ -34,6 +34,16 @@ async function shows(page, act, number = 0) {
   await page.waitForTimeout(100);
 }
 
+/** The face by a raw float file. */
+async function raw(page) {
+  const adapter = await page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()));
+  await page.selectOption('#detector', { label: '224 fast float16 raw' });
+  await page.waitForFunction(() => globalThis.facedet.panes[0].label === '224 fast float16 raw');
+  await page.waitForTimeout(200);
+  await shows(page, () => page.setInputFiles('#file', face));
+  return { adapter, ...(await pane(page)), caption: (await captions(page))[0] };
+}
+
 async function download(page, button) {
   const [got] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
   await got.saveAs(`${folder}/${got.suggestedFilename()}`);
@@ -79,6 +89,7 @@ async function download(page, button) {
   await page.click('#pictures button:nth-child(2)');
   await page.waitForTimeout(1200);
   seen.lastPicture = await page.evaluate(() => globalThis.facedet.name);
+  seen.noGpu = await raw(page);
   // without the server
   await page.waitForFunction(async () => {
     const kept = await (await caches.open('facedet')).keys();
@@ -94,22 +105,14 @@ async function download(page, button) {
   seen.errors.length = before; // the browser itself logs what it could not fetch
   await browser.close();
 }
-for (const [name, args] of [['gpu', software], ['noGpu', ['--disable-gpu', '--disable-features=WebGPU']]]) {
-  const [browser, page] = await open(args);
-  seen[name] = { adapter: await page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter())), captions: [] };
-  await page.selectOption('#detector', { label: '224 fast float16 raw' });
-  await page.waitForFunction(() => globalThis.facedet.panes[0].label === '224 fast float16 raw');
-  await shows(page, () => page.setInputFiles('#file', face));
-  Object.assign(seen[name], await pane(page));
-  seen[name].captions.push((await captions(page))[0]);
-  // the GPU is taken away
-  await page.evaluate(() => {
-    const { detector } = globalThis.facedet.panes[0];
-    if (detector.onGpu) detector.network.run = () => Promise.reject(new Error('the device was lost'));
+{
+  const [browser, page] = await open(software);
+  seen.gpu = await raw(page);
+  await page.evaluate(() => { // the GPU is taken away
+    globalThis.facedet.panes[0].detector.network.run = () => Promise.reject(new Error('the device was lost'));
   });
   await shows(page, () => page.setInputFiles('#file', face));
-  seen[name].captions.push((await captions(page))[0]);
-  seen[name].after = (await pane(page)).faces;
+  seen.gpuLost = { ...(await pane(page)), caption: (await captions(page))[0] };
   await browser.close();
 }
 console.log(JSON.stringify(seen));

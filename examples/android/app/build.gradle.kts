@@ -5,11 +5,11 @@ plugins {
 
 android {
     namespace = "org.facedet.example"
-    compileSdk = 35
+    compileSdk = 36
     defaultConfig {
         applicationId = "org.facedet.example"
         minSdk = 26
-        targetSdk = 35
+        targetSdk = 36
         versionCode = 1
         versionName = "1.0"
     }
@@ -30,13 +30,14 @@ val copyDetectors by tasks.registering(Copy::class) {
 }
 tasks.named("preBuild") { dependsOn(copyDetectors) }
 
+// Their native libraries are aligned to pages of 16 KB, which Android 15 devices may have.
 dependencies {
-    val camerax = "1.4.1"
+    val camerax = "1.5.0"
     implementation("androidx.activity:activity-ktx:1.9.3")
     implementation("androidx.camera:camera-core:$camerax")
     implementation("androidx.camera:camera-camera2:$camerax")
     implementation("androidx.camera:camera-lifecycle:$camerax")
     implementation("com.google.ai.edge.litert:litert:2.3.0")
     implementation("com.google.ai.edge.litert:litert-gpu:2.3.0")
-    implementation("com.google.mediapipe:tasks-vision:0.10.21")
+    implementation("com.google.mediapipe:tasks-vision:0.10.29")
 }

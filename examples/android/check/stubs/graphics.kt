@@ -39,6 +39,12 @@ class Paint {
 }
 
 class Canvas {
+    fun save(): Int = TODO()
+
+    fun restore(): Unit = TODO()
+
+    fun scale(sx: Float, sy: Float, px: Float, py: Float): Unit = TODO()
+
     fun drawColor(color: Int): Unit = TODO()
 
     fun drawBitmap(bitmap: Bitmap, source: Rect?, target: RectF, paint: Paint?): Unit = TODO()

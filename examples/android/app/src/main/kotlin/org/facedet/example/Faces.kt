@@ -6,7 +6,10 @@ import kotlin.math.min
 /** In fractions of the picture. */
 data class Point(val x: Float, val y: Float)
 
-/** A face, in fractions of the picture. landmarks: eyes, nose, mouth corners, which may lie outside of it; null where the file has none. */
+/**
+ * A face, in fractions of the picture. landmarks, the left of the picture first: of five, eyes, nose, mouth
+ * corners; of six, eyes, nose tip, mouth centre, ears; they may lie outside of it. Null where the file has none.
+ */
 data class Face(
     val left: Float, val top: Float, val right: Float, val bottom: Float, val score: Float, val landmarks: List<Point>? = null,
 )
@@ -20,24 +23,25 @@ object Faces {
      */
     fun find(file: ModelFile, outputs: Map<String, FloatArray>, leastScore: Float, place: Placement): List<Face> {
         fun output(name: String) = requireNotNull(outputs[name]) { "the file gives ${outputs.keys}, no $name" }
+        val points = Points(outputs[if (file.withNms) "detection_landmarks" else "raw_landmarks"], file.landmarks)
         val found = if (file.withNms) {
             val count = output("num_detections")[0].toInt() // rows past it hold no detection
-            suppressed(output("detection_boxes"), output("detection_scores"), outputs["detection_landmarks"], count, leastScore)
+            suppressed(output("detection_boxes"), output("detection_scores"), points, count, leastScore)
         } else {
-            suppress(output("raw_boxes"), output("raw_scores"), outputs["raw_landmarks"], leastScore, file.suppression)
+            suppress(output("raw_boxes"), output("raw_scores"), points, leastScore, file.suppression)
         }
         return found.map { inPicture(it, place) }
     }
 
-    /** boxes: [N * 4] ymin, xmin, ymax, xmax.  landmarks: [N * 10] y, x five times. */
-    private fun suppressed(boxes: FloatArray, scores: FloatArray, landmarks: FloatArray?, count: Int, leastScore: Float) =
+    /** boxes: [N * 4] ymin, xmin, ymax, xmax. */
+    private fun suppressed(boxes: FloatArray, scores: FloatArray, points: Points, count: Int, leastScore: Float) =
         (0 until count).filter { scores[it] >= leastScore }.map {
-            Face(boxes[4 * it + 1], boxes[4 * it], boxes[4 * it + 3], boxes[4 * it + 2], scores[it], points(landmarks, it))
+            Face(boxes[4 * it + 1], boxes[4 * it], boxes[4 * it + 3], boxes[4 * it + 2], scores[it], points.of(it))
         }
 
-    /** Greedy non-maximum suppression. boxes: [N * 4] ycenter, xcenter, height, width.  landmarks: [N * 10] y, x five times. */
+    /** Greedy non-maximum suppression. boxes: [N * 4] ycenter, xcenter, height, width. */
     private fun suppress(
-        boxes: FloatArray, scores: FloatArray, landmarks: FloatArray?, leastScore: Float, by: Suppression,
+        boxes: FloatArray, scores: FloatArray, points: Points, leastScore: Float, by: Suppression,
     ): List<Face> {
         require(boxes.size == 4 * scores.size) { "${boxes.size} numbers for ${scores.size} boxes" }
         val least = max(leastScore, by.scoreThreshold)
@@ -45,15 +49,18 @@ object Faces {
         for (i in scores.indices.filter { scores[it] >= least }.sortedByDescending { scores[it] }) {
             val (y, x) = boxes[4 * i] to boxes[4 * i + 1]
             val (height, width) = boxes[4 * i + 2] / 2 to boxes[4 * i + 3] / 2
-            val face = Face(x - width, y - height, x + width, y + height, scores[i], points(landmarks, i))
+            val face = Face(x - width, y - height, x + width, y + height, scores[i], points.of(i))
             if (kept.all { overlap(it, face) <= by.iouThreshold }) kept.add(face)
             if (kept.size == by.maxDetections) break
         }
         return kept
     }
 
-    /** Of row i; in fractions of the input. */
-    private fun points(landmarks: FloatArray?, i: Int) = landmarks?.let { all -> List(5) { Point(all[10 * i + 2 * it + 1], all[10 * i + 2 * it]) } }
+    /** landmarks: [N * 2 * count] y, x, in fractions of the input; null where the file has none. */
+    private class Points(private val landmarks: FloatArray?, private val count: Int) {
+        /** Of row i. */
+        fun of(i: Int) = landmarks?.let { all -> List(count) { Point(all[2 * (count * i + it) + 1], all[2 * (count * i + it)]) } }
+    }
 
     private fun inPicture(face: Face, place: Placement) = Face(
         inside(place.x(face.left)), inside(place.y(face.top)), inside(place.x(face.right)), inside(place.y(face.bottom)), face.score,

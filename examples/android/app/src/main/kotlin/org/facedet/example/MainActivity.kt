@@ -68,7 +68,7 @@ class MainActivity : ComponentActivity() {
     }
 }
 
-/** A picture fitted into the view, its faces' boxes and landmarks over it, a line of text. */
+/** A picture fitted into the view as a mirror shows it, its faces' boxes and landmarks over it, a line of text. */
 class FacesView(context: Context) : View(context) {
     private var picture: Bitmap? = null
     private var faces = emptyList<Face>()
@@ -92,18 +92,28 @@ class FacesView(context: Context) : View(context) {
     override fun onDraw(canvas: Canvas) {
         super.onDraw(canvas)
         canvas.drawColor(Color.BLACK)
-        picture?.let {
-            val scale = minOf(width / it.width.toFloat(), height / it.height.toFloat())
-            val (w, h) = it.width * scale to it.height * scale
-            val place = RectF((width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2)
-            canvas.drawBitmap(it, null, place, null)
-            for (face in faces) {
-                canvas.drawRect(
-                    place.left + face.left * w, place.top + face.top * h, place.left + face.right * w, place.top + face.bottom * h, boxPaint,
-                )
-                for (point in face.landmarks.orEmpty()) canvas.drawCircle(place.left + point.x * w, place.top + point.y * h, 6f, pointPaint)
-            }
-        }
-        canvas.drawText(line, 24f, height - 48f, textPaint)
+        picture?.let { drawMirrored(canvas, it) }
+        canvas.drawText(line, 24f, height - 48f - insetBelow(), textPaint)
     }
+
+    /** What is searched is not mirrored: left and right of the landmarks are the picture's. */
+    private fun drawMirrored(canvas: Canvas, picture: Bitmap) {
+        val scale = minOf(width / picture.width.toFloat(), height / picture.height.toFloat())
+        val (w, h) = picture.width * scale to picture.height * scale
+        val place = RectF((width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2)
+        canvas.save()
+        canvas.scale(-1f, 1f, width / 2f, 0f)
+        canvas.drawBitmap(picture, null, place, null)
+        for (face in faces) {
+            canvas.drawRect(
+                place.left + face.left * w, place.top + face.top * h, place.left + face.right * w, place.top + face.bottom * h, boxPaint,
+            )
+            for (point in face.landmarks.orEmpty()) canvas.drawCircle(place.left + point.x * w, place.top + point.y * h, 6f, pointPaint)
+        }
+        canvas.restore()
+    }
+
+    /** The navigation bar's height: from Android 15 on an app reaches below it. */
+    @Suppress("DEPRECATION") // what replaces it needs Android 11
+    private fun insetBelow() = rootWindowInsets?.systemWindowInsetBottom ?: 0
 }

@@ -29,7 +29,7 @@ class ModelFile(private val name: String, bytes: ByteArray) {
         value("iou_threshold") { it.toFloatOrNull() },
         value("max_detections") { it.toIntOrNull() },
     )
-    val landmarks = value("landmarks", absent = "0") { text -> text.toIntOrNull().takeIf { it == 0 || it == 5 } }
+    val landmarks = value("landmarks", absent = "0") { text -> text.toIntOrNull().takeIf { it in listOf(0, 5, 6) } }
 
     /** Null: pictures are stretched to the input. */
     val padding = if ("\"padding\"" !in json) null else Padding(
