@@ -42,4 +42,4 @@ class Format(Protocol):
         """{suffix: a whole file}. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
-        """path: of the first suffix, the others beside it. For parity, on two threads."""
+        """path: of the first suffix, the others beside it. For parity."""

@@ -23,9 +23,6 @@ from facedet.runtime.detector import FaceDetector
 from facedet.runtime.ncnn_file import Layer
 
 INPUT = "image"
-_CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
-# Option 31 of every layer switches features off: here arithmetic and storage in 16 bits, of fp16 (1, 2) and bf16 (4).
-_IN_FLOAT32 = {"31": "7"}
 _MINUTES = 5
 
 
@@ -41,7 +38,7 @@ class NCNN:
         """Input 'image', w x h x 3, RGB 0..255 as Mat::from_pixels gives it; normalization is inside.
 
         Outputs, in fractions of the input, a row of the Mat each: raw_boxes (ycenter, xcenter, height, width), raw_scores, and
-        raw_landmarks (y, x of each point). What follows the convolutions is float32 whatever a client's options are.
+        raw_landmarks (y, x of each point).
         NotConvertibleError names the layer that ncnn has no form of.
         """
         model = raw_model(detector, quantizable)
@@ -55,7 +52,7 @@ class NCNN:
         layers = [
             layer._replace(options={"0": f"{width}", "1": f"{height}", "2": "3"}) if layer.kind == "Input" else layer for layer in layers
         ]
-        param = ncnn_file.write(_tail_in_float32(layers)).encode()
+        param = ncnn_file.write(layers).encode()
         limits = detector.suppression
         details = {
             "precision": kind.precision,
@@ -72,7 +69,7 @@ class NCNN:
         return {".param": param, ".bin": metadata.append_files(weights, details)}
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
-        return FaceDetector(path, score_threshold, num_threads=2)
+        return FaceDetector(path, score_threshold)  # on a busy machine threads of ncnn that wait for each other take minutes
 
 
 def _take_planes(graph: onnx.GraphProto) -> None:
@@ -133,14 +130,3 @@ def _check(layers: list[Layer], weights: bytes, said: str) -> None:
         raise NotConvertibleError(f"What pnnx makes of the network is none that ncnn runs here: {error}") from error
     if count != len(weights):
         raise NotConvertibleError(f"pnnx wrote {len(weights):,} bytes of weights, the layers of its .param take {count:,}.")
-
-
-def _tail_in_float32(layers: list[Layer]) -> list[Layer]:
-    """All that no convolution comes after: boxes in 16 bits would be off by parts of a pixel."""
-    before = set()  # blobs that a convolution, or what leads to one, takes
-    result = []
-    for layer in reversed(layers):
-        leads = layer.kind in _CONVOLUTIONS or bool(before & set(layer.outputs))
-        before |= set(layer.inputs) if leads else set()
-        result.append(layer if leads or layer.kind == "Input" else layer._replace(options=layer.options | _IN_FLOAT32))
-    return result[::-1]
