@@ -45,6 +45,7 @@ async function choose(pane, url) {
     if (entry) say(`${entry.label} is ready.`);
     if (!camera.stream) await search();
   } catch (error) {
+    pane.draw($('blur').checked); // without the faces of the one before
     say(error.message, true);
   }
 }
@@ -147,7 +148,10 @@ $('blur').addEventListener('change', () => panes.forEach((pane) => pane.draw($('
 $('zoom-in').addEventListener('click', () => view.zoom(1.5));
 $('zoom-out').addEventListener('click', () => view.zoom(1 / 1.5));
 $('zoom-whole').addEventListener('click', view.whole);
-$('save-picture').addEventListener('click', () => panes.filter(({ figure }) => !figure.hidden).forEach(({ canvas }) => savePicture(canvas, state.name)));
+$('save-picture').addEventListener('click', () => {
+  const seen = panes.filter(({ figure }) => !figure.hidden);
+  for (const { canvas, label } of seen) savePicture(canvas, state.name, seen.length > 1 ? label : '');
+});
 $('save-json').addEventListener('click', () => saveJson(state.name, state.region.size, panes.filter(({ detector }) => detector)));
 for (const pane of panes) listen(pane.canvas, view);
 for (const kind of ['dragover', 'dragleave', 'drop']) {

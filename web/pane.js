@@ -25,7 +25,7 @@ export class Pane {
         this.release();
         if (entry) this.detector = await FaceDetector.load(bytes);
         this.label = entry?.label ?? null;
-        this.caption.textContent = this.label ?? '';
+        if (entry) this.caption.textContent = entry.label;
         return isWanted();
       });
     } catch (error) {
@@ -38,6 +38,7 @@ export class Pane {
   release() {
     this.detector?.delete();
     Object.assign(this, { detector: null, label: null, faces: [] });
+    this.caption.textContent = '';
   }
 
   /** Searches a frame and shows it. Without a detector it is only shown. */

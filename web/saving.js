@@ -1,7 +1,8 @@
 // Downloads: the picture as it is shown, and what was found as JSON.
-export async function savePicture(view, name) {
+/** label: of the detector, where there are several. */
+export async function savePicture(view, name, label) {
   const blob = await new Promise((resolve) => view.toBlob(resolve, 'image/png'));
-  save(blob, `${stem(name)}_faces.png`);
+  save(blob, `${stem(name)}_faces${label && ` ${label}`}.png`);
 }
 
 /** panes: each {label, faces}; boxes [xmin, ymin, xmax, ymax] and landmarks [x, y] in pixels of the whole picture. */

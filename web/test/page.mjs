@@ -52,10 +52,13 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.panes[0].faces);
     await new Promise((resolve) => setTimeout(resolve, 800));
     await route.continue();
   });
+  const late = page.waitForResponse((response) => response.url().endsWith(slowUrl));
   await page.selectOption('#detector', { label: slow });
   await page.selectOption('#detector', { label: quick });
   await page.$eval('#score', (range) => range.dispatchEvent(new Event('input')));
-  await page.waitForTimeout(1800);
+  await late;
+  await page.waitForFunction((label) => globalThis.facedet.panes[0].label === label, quick);
+  await page.waitForTimeout(800); // for a program that still takes the late one
   seen.twoChoices = { label: await page.evaluate(() => globalThis.facedet.panes[0].label), faces: (await faces(page)).length, misused,
                       status: await status(page), caption: await page.textContent('#first figcaption'), wanted: quick };
   await page.unroute(`**/${slowUrl}`);
