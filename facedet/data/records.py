@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
+from facedet.data.places import place
+
 MANIFEST = "manifest.json"
 VERIFIED = ".verified.json"  # {shard: [bytes, mtime in ns]} of those whose checksums were right
 UNFINISHED = ".unfinished"  # where a new set is made
@@ -254,7 +256,7 @@ def _write_json(path: pathlib.Path, value: dict) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(json.dumps(value, indent=1) + "\n")
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -262,7 +264,7 @@ def _write_json(path: pathlib.Path, value: dict) -> None:
 def read_manifest(output_dir: str | os.PathLike) -> dict:
     """The manifest of a finished set. RecordsError where there is none, the set is then unfinished or no set at all, and
     where it is none of the converter's."""
-    directory = pathlib.Path(output_dir)
+    directory = place(output_dir)
     path = directory / MANIFEST
     if not path.exists() and (directory / UNFINISHED / MANIFEST).is_file():
         _exchange(directory)
@@ -271,6 +273,7 @@ def read_manifest(output_dir: str | os.PathLike) -> dict:
 
 def _load(path: pathlib.Path) -> dict:
     convert = f"python dataset_tools/create_widerface_tf_record.py --data_dir DIR --output_dir {path.parent}"
+    convert += "\nor, of pictures of your own, with dataset_tools/import_dataset.py"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         wrong = _unlike_a_manifest(manifest)
@@ -311,9 +314,9 @@ def check_shards(paths: list[str], remembered: bool = True) -> dict:
     """
     if not paths:
         raise RecordsError("No record file matches input_path.")
-    output_dir = pathlib.Path(paths[0]).parent
+    output_dir = place(paths[0]).parent
     manifest = read_manifest(output_dir)
-    names = {pathlib.Path(path).name for path in paths}
+    names = {pathlib.PurePosixPath(path).name for path in paths}
     for split in manifest["splits"].values():
         stated = {shard["file"]: shard for shard in split["shards"]}
         if not names & set(stated):
