@@ -7,7 +7,8 @@
 
 Any part of the val pictures will do: the others' faces are left out. Records or a DIR without the official lists are scored as one set,
 on all faces that are not ignored; records with landmarks also by the normalized mean error. With --output_dir: predictions in the official
-text form, results.json and the precision-recall curves as a picture.
+text form, results.json and the precision-recall curves as a picture. With --errors: which boxes are false and which faces are never found,
+beside another detector's where several files are named.
 """
 
 import argparse
@@ -22,7 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from facedet import DetectorError, FaceDetector
 from facedet.data import records, widerface
-from facedet.evaluation import dataset, landmarks, protocol, report, scoring
+from facedet.evaluation import dataset, errors, landmarks, protocol, report, scoring
 
 LANDMARKS = (
     " Landmarks: mean distance of the five points over the square root of the annotated box's area, on faces with points that are found."
@@ -45,6 +46,11 @@ def main(argv=None) -> int:
         "--score_threshold", type=float, default=protocol.LEAST_SCORE, help="least score that counts (default: %(default)s)"
     )
     parser.add_argument("--num_threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--errors",
+        action="store_true",
+        help=f"false boxes by kind and height at a recall of {errors.RECALL:.2f}, and faces never found by height and attribute",
+    )
     parser.add_argument("--limit", type=int, default=0, help="an even sample of so many pictures; 0: all")
     parser.add_argument("--output_dir", help="for predictions, results.json and the curves")
     parser.add_argument("--json", action="store_true", help="prints what results.json holds in place of tables")
@@ -64,11 +70,16 @@ def main(argv=None) -> int:
     if any("landmarks" in told for told in summary.values()):
         used += LANDMARKS
     document = {"protocol": used, "detectors": summary}
+    if args.errors:
+        attributes = _attributes(args, scores)
+        document["errors"] = {label: errors.analyse(scores, label, attributes=attributes) for label in detectors}
     if args.json:
         print(json.dumps(document, indent=1))
     else:
         for label, told in summary.items():
             print("\n" + report.tables(label, results[label], told["recall_by_height"], told.get("landmarks")), flush=True)
+        if args.errors:
+            print("\n" + report.error_tables(document["errors"]))
         print(f"\n{used}")
     if args.output_dir:
         output = pathlib.Path(args.output_dir)
@@ -91,6 +102,19 @@ def _pictures(args) -> tuple:
     source, truth = dataset.load(args.data_dir, args.eval_gt_dir)
     names = dataset.sample(sorted(truth), args.limit)
     return dataset.pictures(source, truth, names), len(names)
+
+
+def _attributes(args, scores: scoring.Scores) -> dict | None:
+    """{picture: attributes of its faces}; None where the annotation is not at hand."""
+    if any(scores.labels.values()):
+        return {
+            name: errors.attributes_of_record(scores.truth[name], labels, *scores.sizes[name]) for name, labels in scores.labels.items()
+        }
+    try:
+        return dataset.attributes(widerface.WiderFace(args.data_dir, "val"), scores.truth)
+    except widerface.WiderFaceError as error:
+        print(f"Without attributes: {error}", file=sys.stderr)
+        return None
 
 
 def _source(args) -> str:

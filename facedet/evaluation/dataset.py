@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from facedet.data import shard, widerface
+from facedet.evaluation import errors
 from facedet.evaluation.protocol import Detections, GroundTruth
 from facedet.evaluation.scoring import Picture
 from facedet.evaluation.truth import ground_truth
@@ -54,6 +55,13 @@ def annotated(data_dir: str, limit: int = 0) -> tuple[Iterator[Picture], int]:
             yield Picture(name, image, ground_truth(labels, *image.shape[:2]), labels)
 
     return pictures(), len(names)
+
+
+def attributes(source: widerface.WiderFace, truth: dict[str, GroundTruth]) -> dict[str, np.ndarray]:
+    """{picture: int [M, 6], WIDER FACE's attributes of its truth's faces}, of the pictures that the annotation knows."""
+    entries = {entry.name: entry for entry in reversed(source.annotation()) if entry.name in truth}
+    faces = {name: entry.parse() for name, entry in entries.items()}
+    return {name: errors.attributes_of(truth[name], face.boxes_xywh_px, face.attributes) for name, face in faces.items()}
 
 
 def sample(names: list[str], limit: int) -> list[str]:

@@ -66,7 +66,7 @@ def evaluate(detections: dict[str, Detections], ground_truth: dict[str, GroundTr
         order = np.argsort(-detected.scores, kind="stable")
         stretched = (detected.scores[order].astype(np.float64) - least) / max(float(greatest - least), 1e-300)
         reached = np.searchsorted(-stretched, -thresholds, side="right")  # so many detections pass each threshold
-        overlap = _overlaps(detected.boxes_xyxy_px[order].astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
+        overlap = overlaps(detected.boxes_xyxy_px[order].astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
         face, hit = overlap.argmax(1), overlap.max(1) >= IOU_THRESHOLD
         for subset in range(len(SUBSETS)):
             counts = truth.member[face, subset]
@@ -113,8 +113,8 @@ def covered(detections: Detections, truth: GroundTruth) -> np.ndarray:
     """bool [M]: the faces that any detection overlaps enough."""
     if not len(detections.scores) or not len(truth.boxes_xywh_px):
         return np.zeros(len(truth.boxes_xywh_px), bool)
-    overlaps = _overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
-    return (overlaps >= IOU_THRESHOLD).any(0)
+    overlap = overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
+    return (overlap >= IOU_THRESHOLD).any(0)
 
 
 def matches(detections: Detections, truth: GroundTruth) -> np.ndarray:
@@ -125,14 +125,14 @@ def matches(detections: Detections, truth: GroundTruth) -> np.ndarray:
     found = np.full(len(truth.boxes_xywh_px), -1)
     if not len(detections.scores) or not len(found):
         return found
-    overlap = _overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
+    overlap = overlaps(detections.boxes_xyxy_px.astype(np.float64), truth.boxes_xywh_px.astype(np.float64))
     order = np.argsort(-detections.scores, kind="stable")
     order = order[overlap.max(1)[order] >= IOU_THRESHOLD]
     found[overlap.argmax(1)[order][::-1]] = order[::-1]  # the best is written last
     return found
 
 
-def _overlaps(boxes_xyxy: np.ndarray, faces_xywh: np.ndarray) -> np.ndarray:
+def overlaps(boxes_xyxy: np.ndarray, faces_xywh: np.ndarray) -> np.ndarray:
     """IoU with sides one pixel longer: [N, 4], [M, 4] -> [N, M]."""
     low, high = faces_xywh[:, :2], faces_xywh[:, :2] + faces_xywh[:, 2:]
     sides = np.minimum(boxes_xyxy[:, None, 2:], high[None]) - np.maximum(boxes_xyxy[:, None, :2], low[None]) + 1

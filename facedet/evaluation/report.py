@@ -28,6 +28,44 @@ def tables(name: str, results: dict[str, Result], by_height: list[dict], landmar
     return "\n".join(parts)
 
 
+def error_tables(errors: dict[str, dict]) -> str:
+    """{detector: errors.analyse() of it} as text, the detectors side by side."""
+    first = next(iter(errors.values()))
+    names, told = list(errors), list(errors.values())
+
+    def reached(one: dict) -> str:
+        return f"{one['score']:.3f}" if one["score"] is not None else f"never: {one['recall']:.3f}"
+
+    rows = [[f"score at which {first['recall'] if first['score'] is not None else 'the recall'} is reached", *map(reached, told)]]
+    for kind, found in first["false_boxes"].items():
+        rows.append([f"false boxes, {kind}", *(one["false_boxes"][kind]["count"] for one in told)])
+        rows.append(["their median height, px", *(_or_dash(one["false_boxes"][kind]["median_height"]) for one in told)])
+        for i, row in enumerate(found["by_height"]):
+            rows.append([f"... of {height_range(row)} px", *(one["false_boxes"][kind]["by_height"][i]["count"] for one in told)])
+    rows.append([f"never found, of {first['faces']:,} faces", *(one["never_found"]["count"] for one in told)])
+    missed = [[height_range(row) + " px", *_missed([one["never_found"]["by_height"][i] for one in told])]
+              for i, row in enumerate(first["never_found"]["by_height"])]  # fmt: skip
+    for attribute, values in first["never_found"].get("by_attribute", {}).items():
+        missed += [[f"{attribute}: {value}", *_missed([one["never_found"]["by_attribute"][attribute][value] for one in told])]
+                   for value in values]  # fmt: skip
+    return "\n\n".join(
+        [
+            f"Errors on {subset_name(first['subset'])}",
+            tabulate(rows, ["", *names], "github", disable_numparse=True),
+            tabulate(missed, ["share of faces never found", "faces", *names], "github", disable_numparse=True),
+        ]
+    )
+
+
+def _missed(rows: list[dict]) -> list:
+    faces = rows[0]["faces"]
+    return [faces, *(f"{row['missed'] / faces:.3f}" if faces else "-" for row in rows)]
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
 def landmark_table(landmarks: dict, heights: str, unit: str) -> str:
     """Errors.as_dict() as a table of the rows under its key `heights` that have faces, and of all faces."""
     rows = [row for row in landmarks[heights] if row["faces"]]
