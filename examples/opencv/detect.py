@@ -16,4 +16,7 @@ centres, sizes = boxes[:, :2] * sides, boxes[:, 2:] * sides
 corners = np.hstack([centres - sizes / 2, sizes])[:, [1, 0, 3, 2]]  # x, y, width, height
 for i in cv2.dnn.NMSBoxes(corners.tolist(), scores[:, 0].tolist(), 0.5, 0.5):
     x, y, w, h = corners[i]
-    print(f"{scores[i, 0]:.3f} {x:.1f} {y:.1f} {x + w:.1f} {y + h:.1f}", *(f"{px:.1f},{py:.1f}" for p in points for py, px in p[i].reshape(-1, 2) * sides))
+    print(
+        f"{scores[i, 0]:.3f} {x:.1f} {y:.1f} {x + w:.1f} {y + h:.1f}",
+        *(f"{px:.1f},{py:.1f}" for p in points for py, px in p[i].reshape(-1, 2) * sides),
+    )
