@@ -36,7 +36,7 @@ def execute(drive, work, monkeypatch, num_steps) -> str:
     assert "NUM_STEPS = None" in settings.source
     settings.source = settings.source.replace("NUM_STEPS = None", f"NUM_STEPS = {num_steps}")
     nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    assert len([cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]) == 7
+    assert len([cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]) == 8
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4  # people look
     return "".join(output.get("text", "") for output in outputs)
