@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from facedet import DetectorError, FaceDetector
 from facedet.runtime import benchmark
-from facedet.runtime.detector import read_picture
 from facedet.runtime.input_spec import resize
+from facedet.runtime.pictures import read_picture
 
 
 class Peer:

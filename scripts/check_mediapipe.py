@@ -23,7 +23,7 @@ from PIL import Image
 from tabulate import tabulate
 
 from facedet import DetectorError, FaceDetector
-from facedet.runtime import boxes, detector
+from facedet.runtime import boxes, pictures
 
 PACKAGE = "mediapipe==0.10.21"  # the last with a metadata writer; later ones send usage figures to their maker
 SCORE = 0.4
@@ -73,7 +73,7 @@ def main(argv=None) -> int:
 
 def check(paths: list[str], image_paths: list[str], environment: str) -> int:
     """Prints the table; 1 where a file fails. Raises DetectorError."""
-    images = [detector.read_picture(path) for path in image_paths]
+    images = [pictures.read_picture(path) for path in image_paths]
     python = pathlib.Path(environment).absolute() / "bin" / "python"
     if not python.exists():
         venv.create(environment, with_pip=True)

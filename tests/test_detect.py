@@ -1,20 +1,19 @@
 """scripts/detect.py on folders as they come: equal names, its own output, damaged pictures, pipes and dangling links among them."""
 
-import importlib.util
 import json
 import os
 
 import landmark_file
 import numpy as np
 import pytest
-from conftest import ROOT, SHIPPED, run
+from conftest import SHIPPED, run
 from pictures import bad_pictures
 from PIL import Image
 
+from facedet.commands import detect
+from facedet.runtime import drawing
+
 TFLITE = SHIPPED / f"{SHIPPED.name}_int8.tflite"
-_spec = importlib.util.spec_from_file_location("detect", ROOT / "scripts" / "detect.py")
-detect = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(detect)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def test_an_output_folder_that_cannot_be_made_is_a_sentence(face, tmp_path):
 
 def test_a_bug_shows_as_one(face, tmp_path, monkeypatch):
     face.save(tmp_path / "face.png")
-    monkeypatch.setattr(detect.drawing, "draw_boxes", lambda *_, **__: int("no number"))
+    monkeypatch.setattr(drawing, "draw_boxes", lambda *_, **__: int("no number"))
     with pytest.raises(ValueError, match="no number"):
         detect.main([str(tmp_path / "face.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")])
 
@@ -111,3 +110,49 @@ def test_a_detector_without_landmarks_says_so(face, tmp_path):
     assert detect.main([str(tmp_path / "face.png"), "--tflite", str(TFLITE), "--output_dir", str(tmp_path / "out")]) == 0
     said = json.loads((tmp_path / "out" / "face.png.json").read_text())
     assert list(said) == ["file", "width", "height", "boxes_xyxy_px", "scores", "landmarks_xy_px"] and said["landmarks_xy_px"] is None
+
+
+def test_every_file_is_accounted_for(face, tmp_path, capsys):
+    for name in ("one.png", "two.tiff"):
+        face.save(tmp_path / name)
+    face.save(tmp_path / "pages.tif", save_all=True, append_images=[face])
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "telephone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    for _ in range(2):  # in the second its own output lies there
+        assert detect.main([str(tmp_path), "--output_dir", str(tmp_path), "--crop"]) == 1
+    said = capsys.readouterr()
+    first, second = (line for line in said.out.splitlines() if "skipped" in line)
+    assert first == "3 pictures, 3 faces, 2 skipped (1 with an error, 1 no picture or film by name)."
+    assert second == "3 pictures, 3 faces, 11 skipped (1 with an error, 1 no picture or film by name, 9 written by this command)."
+    assert "Pillow reads no HEIC" in said.err and "it has 2 pages; the first was searched" in said.err
+    assert Image.open(tmp_path / "one.png.face-1.png").height < face.height / 2
+
+
+def test_json_is_printed_and_nothing_written(face, tmp_path, capsys, monkeypatch):
+    face.save(tmp_path / "face.png")
+    monkeypatch.chdir(tmp_path)
+    assert detect.main(["face.png", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(json.loads(line)["scores"]) == 1 and [p.name for p in tmp_path.iterdir()] == ["face.png"]
+
+
+def test_blur_takes_the_place_of_boxes(face, tmp_path):
+    face.save(tmp_path / "face.png")
+    assert detect.main([str(tmp_path / "face.png"), "--blur", "--output_dir", str(tmp_path / "out")]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["face.png.blurred.png", "face.png.json"]
+
+
+def test_a_bomb_is_a_sentence(face, tmp_path, monkeypatch, capsys):
+    face.save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert detect.main([str(tmp_path / "bomb.png"), "--output_dir", str(tmp_path / "out")]) == 1
+    assert "Make it smaller" in capsys.readouterr().err
+
+
+def test_a_film_without_opencv_is_a_sentence_and_the_rest_goes_on(face, tmp_path, monkeypatch, capsys):
+    face.save(tmp_path / "zz.png")
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    assert detect.main([str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "film.mp4: videos need OpenCV" in said.err and "1 picture, 1 face, 1 skipped" in said.out

@@ -1,12 +1,9 @@
 """The environment that the project's commands make, and what scripts/doctor.py says of it."""
 
-import sys
-
 import cv2
 from conftest import ROOT, run
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import doctor
+from facedet.commands import doctor
 
 
 def test_the_opencv_that_is_imported_needs_no_screen():
@@ -22,7 +19,7 @@ def test_the_doctor_tells_the_two_opencvs_apart(tmp_path):
     package = tmp_path / "cv2"
     package.mkdir()
     (package / "__init__.py").touch()
-    code = "import sys; sys.path[:0] = ['scripts', sys.argv[1]]; import doctor; print(doctor._opencv())"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from facedet.commands import doctor; print(doctor._opencv())"
     for flag, said in (("True", "headless, in"), ("False", "pip uninstall -y opencv-python ")):
         (package / "version.py").write_text(f"headless = {flag}\n")
         assert said in run("-c", code, tmp_path)

@@ -12,6 +12,7 @@ FACEDET = ROOT / "facedet"
 # Each package knows itself and those before it; errors and keras2 are everyone's.
 ORDER = (
     "runtime", "data", "od_api", "recipe", "augment", "layers", "assign", "detectors", "quantization", "weights", "evaluation", "training", "export",
+    "commands",
 )  # fmt: skip
 LIGHT = ("runtime", "data/widerface", "data/mat_file", "data/official_files", "data/jpeg", "evaluation/protocol", "evaluation/dataset",
          "evaluation/report", "evaluation/scoring", "evaluation/landmarks", "evaluation/rotation", "training/run_record", "training/backup")  # fmt: skip

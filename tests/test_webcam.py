@@ -108,8 +108,7 @@ def framebuffer(path) -> np.ndarray:
 
 
 def test_a_long_film_is_measured_in_bounded_memory():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    import webcam
+    from facedet.commands import webcam
 
     meter = webcam.Meter()
     for number in range(25_000):

@@ -13,7 +13,8 @@ from facedet.data import jpeg, official_files
 from facedet.data.formats import annotated, coco, csv_table, voc, yolo
 from facedet.data.official_files import WiderFaceError
 from facedet.data.source import NUM_LANDMARKS, FaceImage, RotatedPictureError
-from facedet.runtime.detector import DetectorError, read_picture
+from facedet.errors import DetectorError
+from facedet.runtime.pictures import read_picture
 
 FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": csv_table}
 JPEG_QUALITY = 95  # of pictures that are written anew

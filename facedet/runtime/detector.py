@@ -1,17 +1,20 @@
 """FaceDetector: an exported file and a picture -> boxes, scores, landmarks. numpy, Pillow and the file's backend; no TensorFlow."""
 
-import dataclasses
 import json
 import os
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from facedet.runtime import boxes, landmarks, mediapipe
+from facedet.errors import DetectorError
+from facedet.runtime import boxes, landmarks, mediapipe, shipped
 from facedet.runtime.backends.base import DETAILS_FILE, BackendError, Output, backend_of
+from facedet.runtime.faces import Faces
 from facedet.runtime.input_spec import PAD_PLACES, InputSpec, Placement
+from facedet.runtime.pictures import to_rgb
 from facedet.runtime.suppression import MAX_DETECTIONS, suppress
+from facedet.runtime.tiles import MOST as MOST_TILES
+from facedet.runtime.tiles import cut, merge, whole
 
 OUTPUTS_WITH_NMS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 OUTPUTS_WITH_NMS_LANDMARKS = ("detection_boxes", "detection_scores", "detection_landmarks", "num_detections")
@@ -22,52 +25,11 @@ MAX_BYTES = 256 * 2**20  # of a file
 MAX_THREADS = 64
 
 
-class DetectorError(Exception):
-    """A file or a picture that cannot be used: the message says why, and what would do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Faces:
-    """What was found, best first.
-
-    boxes: float32 [N, 4], xmin, ymin, xmax, ymax in pixels of the picture.  scores: float32 [N].
-    landmarks: float32 [N, P, 2], x, y in pixels, the left of the picture first: of five, eye, eye, nose, mouth corner, mouth corner; of six,
-    MediaPipe's, eye, eye, nose tip, mouth centre, ear, ear. A point may lie outside of the picture. None where the detector has none.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-def read_picture(path: str | os.PathLike) -> np.ndarray:
-    """A picture file -> RGB uint8 [H, W, 3], upright as its EXIF says; 16-bit grey is scaled to 8 bits.
-
-    Raises DetectorError for what is no file, cannot be decoded, or is past Pillow's limit of pixels.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():  # a pipe would be waited on for ever
-        raise DetectorError(f"{path} is no file.")
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode[0] not in "IF":
-                return np.asarray(picture.convert("RGB"))
-            grey = np.asarray(picture)
-    except Exception as error:  # a damaged file leads Pillow to errors of every type: struct, zlib, Value, Syntax, Index, ...
-        raise DetectorError(f"{path} cannot be read as a picture: {error or type(error).__name__}") from error
-    if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() > 65535:
-        raise DetectorError(f"{path}: grey values of {grey.dtype} from {grey.min()} to {grey.max()}; save it with 8 or 16 bits.")
-    return np.repeat((grey.astype(np.uint32) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
-
-
 class FaceDetector:
     """An exported face detector, with or without its own suppression and landmarks, float32, float16 or int8.
 
-    path: a file made by scripts/export_tflite.py.  score_threshold: least score of a face, 0..1.  num_threads: of the backend, 1..64.
+    path: a file made by scripts/export_tflite.py, or the short name of a shipped one: 224, 224-fast, 320, 320-fast.
+    score_threshold: least score of a face, 0..1.  num_threads: of the backend, 1..64.
     iou_threshold and max_detections are the export's own.  Raises DetectorError for a file that is none.
 
     details: what the export packed beside the network.  input: InputSpec; the file takes RGB 0..255 and normalizes by itself.
@@ -77,14 +39,19 @@ class FaceDetector:
     (subprocess, resource.setrlimit), so that a crash or a hang ends that process alone.
     """
 
-    def __init__(self, path: str | os.PathLike, score_threshold: float = 0.5, num_threads: int = 1):
-        self.path, self.score_threshold = pathlib.Path(path), score_threshold
+    def __init__(self, path: str | os.PathLike = shipped.DEFAULT, score_threshold: float = 0.5, num_threads: int = 1):
+        known = shipped.find(path) if isinstance(path, str) else None
+        self.path, self.score_threshold = known or pathlib.Path(path), score_threshold
         if not _is_number(score_threshold, 0, 1):
             raise DetectorError(f"score_threshold: {score_threshold}; a number from 0 to 1 is expected.")
         if not _is_number(num_threads, 1, MAX_THREADS, int):
             raise DetectorError(f"num_threads: {num_threads}; a whole number from 1 to {MAX_THREADS} is expected.")
         if not self.path.is_file():
-            raise DetectorError(f"{self.path} does not exist." if not self.path.exists() else f"{self.path} is no file.")
+            raise DetectorError(
+                f"{self.path} does not exist, and no shipped detector is called so: {', '.join(shipped.NAMES)}."
+                if not self.path.exists()
+                else f"{self.path} is no file."
+            )
         try:
             backend = backend_of(self.path)
             files = {suffix: _read_bytes(path) for suffix, path in _paths(self.path, backend.suffixes).items()}
@@ -138,18 +105,42 @@ class FaceDetector:
         """How many points of each face, named in facedet.runtime.landmarks; 0 where there are none."""
         return self.details.get("landmarks", 0)
 
-    def detect(self, image: np.ndarray) -> Faces:
-        """image: RGB uint8 [H, W, 3] of any size -> Faces in its pixels."""
-        image = np.asarray(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise DetectorError(f"image: {image.dtype} {list(image.shape)}; RGB uint8 [H, W, 3] is expected.")
+    def detect(self, image, channels: str = "RGB", tiles: int = 1) -> Faces | list[Faces]:
+        """A picture -> Faces in its pixels; a list of pictures -> a list of Faces.
+
+        image: a path; a PIL picture; an array of uint8 or uint16, RGB [H, W, 3], grey [H, W] or RGBA [H, W, 4]. Files and PIL pictures are
+        turned as their EXIF says, 16 bits are scaled.  channels: 'BGR' for arrays of OpenCV.  tiles: n cuts the picture into n x n
+        overlapping ones, searched beside the whole, for small faces in large pictures; n * n + 1 times the time.
+        Raises DetectorError for anything else, and for a file that cannot be read.
+        """
+        if not _is_number(tiles, 1, MOST_TILES, int):
+            raise DetectorError(f"tiles: {tiles}; a whole number from 1 to {MOST_TILES} is expected.")
+        if isinstance(image, list | tuple):
+            return [self._detect(to_rgb(one, channels, f"image {i} of the list"), tiles) for i, one in enumerate(image)]
+        return self._detect(to_rgb(image, channels), tiles)
+
+    def _detect(self, image: np.ndarray, n: int) -> Faces:
+        if n == 1:
+            return Faces(*self._found(image), image)
+        height, width = image.shape[:2]
+        parts = [self._found(image)]
+        for tile in cut(height, width, n):
+            top, left, bottom, right = tile
+            found, scores, points = self._found(np.ascontiguousarray(image[top:bottom, left:right]))
+            keep = whole(found, tile, height, width)
+            shift = np.asarray((left, top), np.float32)
+            parts.append((found[keep] + np.tile(shift, 2), scores[keep], None if points is None else points[keep] + shift))
+        return Faces(*merge(parts, self.details["iou_threshold"]), image)
+
+    def _found(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """RGB uint8 [H, W, 3] -> boxes_xyxy_px [N, 4], scores [N], landmarks [N, P, 2] or None."""
         prepared, placement = self.input.prepare(image)
-        faces = _in_picture(placement, *self.detect_resized(prepared), *image.shape[:2])
-        if not (np.isfinite(faces.boxes).all() and (faces.landmarks is None or np.isfinite(faces.landmarks).all())):
+        found, scores, points = _in_picture(placement, *self.detect_resized(prepared), *image.shape[:2])
+        if not (np.isfinite(found).all() and (points is None or np.isfinite(points).all())):
             raise DetectorError(
                 f"{self.path}: its network gives boxes or points that are no numbers. Export it anew, or take a whole copy."
             )
-        return faces
+        return found, scores, points
 
     def detect_resized(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """image: uint8 [input_height, input_width, 3] -> what is found in fractions of it, best first.
@@ -176,11 +167,11 @@ class FaceDetector:
         return suppress(found, scores, points, least, limits["iou_threshold"], limits["max_detections"])
 
 
-def _in_picture(placement: Placement, boxes_yxyx_norm, scores, points_yx_norm, height: int, width: int) -> Faces:
+def _in_picture(placement: Placement, boxes_yxyx_norm, scores, points_yx_norm, height: int, width: int) -> tuple:
     """Fractions of the input -> pixels of the picture that lies in it at `placement`; boxes are cut to the picture."""
     found = boxes.clip_xyxy(placement.to_picture(boxes_yxyx_norm, height, width), height, width).astype(np.float32)
     landmarks = None if points_yx_norm is None else placement.points_to_picture(points_yx_norm, height, width).astype(np.float32)
-    return Faces(found, scores, landmarks)
+    return found, scores, landmarks
 
 
 def _input_spec(details: dict, height: int, width: int) -> InputSpec:

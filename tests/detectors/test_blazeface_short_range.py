@@ -68,7 +68,7 @@ def twin(tmp_path_factory):
 
 def pictures():
     """uint8 [128, 128, 3]: real ones where there are some, and one that is drawn."""
-    from facedet.runtime.detector import read_picture
+    from facedet.runtime.pictures import read_picture
 
     spec = pipeline_config.read(CONFIG).input
     drawn = tf.image.resize(np.random.default_rng(0).uniform(0, 255, (16, 12, 3)), (128, 96)).numpy().astype(np.uint8)

@@ -14,8 +14,8 @@ from pictures import bad_pictures
 from PIL import Image
 
 from facedet import DetectorError, FaceDetector
-from facedet.runtime import boxes
-from facedet.runtime.detector import read_picture
+from facedet.runtime import boxes, shipped
+from facedet.runtime.pictures import read_picture
 
 KINDS = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw"]
 
@@ -67,11 +67,69 @@ def test_scores_fall_and_the_threshold_cuts(exported, off_centre):
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)],
+    [np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 2), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros(9, np.uint8), 3, [[1]]],
 )
-def test_other_arrays_are_refused(exported, image):
-    with pytest.raises(DetectorError, match="RGB uint8"):
-        FaceDetector(file_of(exported, "int8")).detect(image)
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(DetectorError, match="is expected"):
+        FaceDetector().detect(image)
+
+
+@pytest.mark.parametrize("arguments", [{"channels": "GRB"}, {"tiles": 0}, {"tiles": 1.5}, {"tiles": 100}])
+def test_options_of_detect_are_checked(off_centre, arguments):
+    with pytest.raises(DetectorError, match=f"{next(iter(arguments))}: .* is expected"):
+        FaceDetector().detect(off_centre[0], **arguments)
+
+
+def test_a_picture_is_taken_in_every_form(off_centre, tmp_path):
+    """All of them give the same boxes, but grey, which has lost the colours."""
+    image, face = off_centre
+    picture = Image.fromarray(image)
+    picture.save(tmp_path / "face.png")
+    detector = FaceDetector()
+    wanted = detector.detect(image)
+    rgba, wide = np.dstack([image, np.zeros(image.shape[:2], np.uint8)]), image.astype(np.uint16) * 257
+    same = [tmp_path / "face.png", str(tmp_path / "face.png"), picture, rgba, wide]
+    for found in [*detector.detect(same), detector.detect(image[:, :, ::-1], channels="BGR")]:
+        np.testing.assert_array_equal(found.boxes, wanted.boxes)
+        np.testing.assert_array_equal(found.picture, image)
+    grey = np.asarray(picture.convert("L"))
+    for found in detector.detect([grey, grey[:, :, None], Image.fromarray(grey.astype(np.uint16) * 257)]):
+        assert boxes.iou(found.boxes, face).max() > 0.5 and found.picture.max() == grey.max()
+
+
+def test_a_pil_picture_is_turned_by_its_exif(off_centre):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter to the right
+    lying = Image.fromarray(np.rot90(off_centre[0]).copy())
+    lying.getexif().update(exif)
+    (found,) = FaceDetector().detect([lying])
+    assert boxes.iou(found.boxes, off_centre[1]).max() > 0.5
+
+
+def test_short_names_find_the_shipped_files():
+    assert FaceDetector().path == file_of(SHIPPED, "int8") == FaceDetector("224").path
+    for name in shipped.NAMES:
+        assert FaceDetector(name).path.parent.name == shipped.NAMES[name]
+    assert FaceDetector("224 fast").path == FaceDetector("224-fast").path
+    with pytest.raises(DetectorError, match="224, 224-fast, 320, 320-fast"):
+        FaceDetector("640")
+
+
+def test_tiles_find_a_small_face_where_it_is(off_centre):
+    """A face of 16 px in the middle of 1000 x 1600, where four tiles meet, and one that a cut goes through is found once."""
+    small = Image.fromarray(off_centre[0][250:480, 40:260]).resize((44, 46))
+    picture = Image.new("RGB", (1600, 1000), (112, 130, 140))
+    for at in ((778, 477), (1200, 700)):
+        picture.paste(small, at)
+    detector = FaceDetector()
+    assert len(detector.detect(picture)) == 0
+    found = detector.detect(picture, tiles=3)
+    centers = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    assert len(found) == 2, found
+    for x, y in ((798, 500), (1220, 723)):
+        assert np.abs(centers - (x, y)).max(1).min() < 12, centers
+    large = detector.detect(off_centre[0], tiles=2)
+    assert len(large) == 1 and boxes.iou(large.boxes, off_centre[1])[0, 0] > 0.5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3), (224, 224)])
