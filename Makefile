@@ -35,10 +35,13 @@ doctor:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON),python3) scripts/doctor.py $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 clean:
-	rm -rf $(VENV) web/node_modules demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@for path in $(VENV) web/node_modules $$(find examples -name node_modules -prune) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis; do \
+		if [ -e "$$path" ]; then echo "removing $$path"; rm -rf "$$path"; fi; done; echo "demo/ is left: what it holds took its time."
 
 $(VENV)/.demo: requirements.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found. Install one, or name it: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@p="$(BIN)/python"; test -x "$$p" || p="$(PYTHON)"; "$$p" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { \
+		echo "$$p is no Python 3.11 or 3.12, which TensorFlow 2.20 with the Object Detection API needs: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	@# Colab's Python comes without ensurepip
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		$(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV); }
