@@ -1,5 +1,6 @@
-"""The same recipe over other numbers, in the message: steps (what counts them moves along), batch size, rate, folder of records."""
+"""The same recipe over other numbers, in the message: steps (what counts them moves along), batch size, rate, size, records."""
 
+import math
 import pathlib
 
 from facedet.errors import ConfigError
@@ -11,12 +12,30 @@ _COUNTED = {
     "cosine_decay_learning_rate": ("total_steps", "warmup_steps", "hold_base_rate_steps"),
     "exponential_decay_learning_rate": ("decay_steps", "burnin_steps"),
 }
+# And those that state a rate, the first its highest.
+_RATES = {
+    "constant_learning_rate": ("learning_rate",),
+    "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
+    "exponential_decay_learning_rate": ("initial_learning_rate", "burnin_learning_rate", "min_learning_rate"),
+    "manual_step_learning_rate": ("initial_learning_rate",),
+}
 
 
-def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_rate=None, name: str = "pipeline.config", eval_split=None):
+def adapt(
+    config,
+    num_steps=None,
+    batch_size=None,
+    records_dir=None,
+    learning_rate=None,
+    name: str = "pipeline.config",
+    eval_split=None,
+    height=None,
+    width=None,
+):
     """Changes a TrainEvalPipelineConfig in place and returns it: over another number of steps (rate and delay of quantization in
-    proportion), batch size, folder of records, highest learning rate, split of the records to evaluate on. ConfigError where the config states no steps to be in
-    proportion to, and for a rate whose schedule has no single highest value. `name` stands in the errors."""
+    proportion), batch size, folder of records, highest learning rate (the whole schedule in proportion), split of the records to
+    evaluate on, size of the input in px. ConfigError where the config states no steps or no rate to be in proportion to, and for a
+    number that cannot be. Whether the network can have that size shows when it is built. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
     rate = getattr(train.optimizer, kind).learning_rate if kind else None
@@ -28,6 +47,11 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
         train.batch_size = batch_size
     if learning_rate is not None:
         _set_highest_rate(config, rate, learning_rate, name)
+    for key, value in (("height", height), ("width", width)):
+        if value is not None:
+            if value < 1:
+                raise ConfigError(f"{name}: {key}: {value}: 1 at least is wanted.")
+            setattr(config.model.ssd.image_resizer.fixed_shape_resizer, key, value)
     if records_dir is not None:
         for reader in (config.train_input_reader, *config.eval_input_reader):
             paths = reader.tf_record_input_reader.input_path
@@ -40,17 +64,26 @@ def adapt(config, num_steps=None, batch_size=None, records_dir=None, learning_ra
 
 
 def _set_highest_rate(config, rate, learning_rate: float, name: str) -> None:
+    """Every rate of the schedule in proportion, so that its highest, of a decaying one its first, is learning_rate."""
+    if not 0 < learning_rate < math.inf:
+        raise ConfigError(f"{name}: learning_rate: {learning_rate}: a number above 0 is wanted.")
+    kind = rate.WhichOneof("learning_rate") if rate is not None else None
     if protos.training(config).HasField("one_cycle"):
         cycle = protos.training(config).one_cycle
-        cycle.max_learning_rate = learning_rate
-        cycle.start_learning_rate = min(cycle.start_learning_rate, learning_rate)
-        cycle.end_learning_rate = min(cycle.end_learning_rate, learning_rate)
-        return
-    if rate is None or not rate.HasField("cosine_decay_learning_rate"):
-        raise ConfigError(f"{name}: --learning_rate: train_config.optimizer has no cosine_decay_learning_rate; edit its schedule by hand.")
-    cosine = rate.cosine_decay_learning_rate
-    cosine.learning_rate_base = learning_rate
-    cosine.warmup_learning_rate = min(cosine.warmup_learning_rate, learning_rate)
+        stated = [(cycle, key) for key in ("max_learning_rate", "start_learning_rate", "end_learning_rate")]
+    elif kind:
+        schedule = getattr(rate, kind)
+        stated = [(schedule, key) for key in _RATES[kind]]
+        if kind == "manual_step_learning_rate":
+            stated += [(entry, "learning_rate") for entry in schedule.schedule]
+    else:
+        raise ConfigError(f"{name}: learning_rate: train_config.optimizer states no schedule that it could be the highest rate of.")
+    values = [getattr(message, key) for message, key in stated]
+    highest = max(values) if kind == "manual_step_learning_rate" else values[0]
+    if not highest > 0:
+        raise ConfigError(f"{name}: learning_rate: {stated[0][1]} is {highest:g}: no schedule can be in proportion to it.")
+    for (message, key), value in zip(stated, values, strict=True):
+        setattr(message, key, learning_rate * (value / highest))
 
 
 def _move_steps(config, rate, num_steps: int, name: str) -> None:

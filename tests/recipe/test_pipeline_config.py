@@ -217,9 +217,9 @@ def test_a_cycle_moves_with_num_steps_and_the_rate_is_its_highest():
     config = adapt.adapt(config, num_steps=40, learning_rate=0.002)
     cycle = pipeline_config.from_message(config).training.one_cycle
     assert cycle.total_steps == 80
-    assert cycle.max_learning_rate == pytest.approx(0.002) and cycle.start_learning_rate == pytest.approx(0.0003125)
+    assert cycle.max_learning_rate == pytest.approx(0.002) and cycle.start_learning_rate == pytest.approx(0.2 * 0.0003125)
     cycle = pipeline_config.from_message(adapt.adapt(config, num_steps=1, learning_rate=1e-5)).training.one_cycle
-    assert cycle.total_steps == 2 and cycle.start_learning_rate == pytest.approx(1e-5) == cycle.max_learning_rate
+    assert cycle.total_steps == 2 and cycle.max_learning_rate == pytest.approx(1e-5) == cycle.start_learning_rate / 0.03125
 
 
 def test_a_cycle_beside_what_it_contradicts_is_refused():
