@@ -27,6 +27,15 @@ flags.DEFINE_string("checkpoint_dir", None, "Evaluate the checkpoints of this fo
 flags.DEFINE_boolean("run_once", False, "With --checkpoint_dir: evaluate the newest checkpoint and stop.")
 flags.DEFINE_integer("checkpoint_every_n", 200, "Steps between checkpoints.")
 flags.DEFINE_integer("eval_every_n", 1000, "Steps between evaluations; the last step is always evaluated.")
+flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    ["auto", "cpu", "gpu", "mirrored", "multi_worker"],
+    "Devices: auto takes the workers of TF_CONFIG, else all GPUs, else the CPU. The config's batch_size is that of all together.",
+)
+flags.DEFINE_enum(
+    "precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "What the network computes in; weights stay float32."
+)
 FLAGS = flags.FLAGS
 
 
@@ -37,7 +46,7 @@ def main(unused_argv) -> None:
     memory.keep_freed_memory()  # before TensorFlow starts its threads
     from facedet.data import records
     from facedet.recipe import pipeline_config
-    from facedet.training import run_record, trainer
+    from facedet.training import run_record, strategy, trainer
     from facedet.weights import checkpoints
 
     values = _values()
@@ -47,12 +56,14 @@ def main(unused_argv) -> None:
         sys.exit("error: --pipeline_config_path and --model_dir (or --checkpoint_dir) are needed.")
     logging.set_verbosity(logging.ERROR)
     try:
+        devices = None if values["checkpoint_dir"] else strategy.choose(values["strategy"], values["precision"])
         recipe = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
         if values["checkpoint_dir"]:
             _evaluate_checkpoints(recipe, values)
             return
         if not recipe.training.num_steps:
             raise pipeline_config.ConfigError("train_config.num_steps is 0: set it, or give --num_train_steps.")
+        print(devices.describe(), flush=True)
         schedule = trainer.Schedule(
             num_steps=recipe.training.num_steps,
             save_every=values["checkpoint_every_n"],
@@ -61,8 +72,14 @@ def main(unused_argv) -> None:
             eval_train_sample=values["sample_1_of_n_eval_on_train_examples"],
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
-        trainer.Trainer(recipe, values["model_dir"], commands=commands).train(schedule)
-    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError) as error:
+        trainer.Trainer(recipe, values["model_dir"], commands=commands, devices=devices).train(schedule)
+    except (
+        pipeline_config.ConfigError,
+        records.RecordsError,
+        checkpoints.CheckpointError,
+        trainer.NotFiniteError,
+        strategy.WorkerLostError,
+    ) as error:
         sys.exit(f"error: {error}")
 
 
@@ -78,7 +95,7 @@ def _values() -> dict:
     known = flags.FLAGS
     names = ("model_dir", "pipeline_config_path", "num_train_steps", "eval_training_data", "sample_1_of_n_eval_examples",
              "sample_1_of_n_eval_on_train_examples", "hparams_overrides", "checkpoint_dir", "run_once", "checkpoint_every_n",
-             "eval_every_n")  # fmt: skip
+             "eval_every_n", "strategy", "precision")  # fmt: skip
     if FLAGS is known and not known.is_parsed():
         known.mark_as_parsed()
     return {name: getattr(FLAGS, name, known[name].default) for name in names}

@@ -10,13 +10,14 @@ The network's own layers and variables are used: nothing is copied, a checkpoint
 
 import tensorflow as tf
 
+from facedet import replicas
 from facedet.keras2 import keras
 from facedet.quantization.arithmetic import convolve, fake_quant, normalize
 from facedet.quantization.plan import RUN_AS_CONVOLUTIONS, NotQuantizableError, plan
 from facedet.runtime.input_spec import InputSpec
 
 layers = keras.layers
-_OBSERVED_IMAGES = 4  # of a batch: its ranges are averaged over many batches
+_OBSERVED_IMAGES = 4  # of a (global) batch: its ranges are averaged over many batches
 _MOMENTUM = 0.99
 
 
@@ -35,7 +36,7 @@ class QuantizableNetwork:
         self._outputs = network.output if isinstance(network.output, dict) else network.outputs
         self._steps = plan(network)
         names = [step.name for step in self._steps if step.name]
-        self.ranges = {name: tf.Variable([0.0, 0.0], trainable=False, name=f"range_{name}") for name in names}
+        self.ranges = {name: replicas.variable([0.0, 0.0], f"range_{name}") for name in names}
         observed = {step.name: step.target for step in self._steps if step.name}
         self._observer = keras.Model(network.inputs, [self._outputs, observed])
 
@@ -75,8 +76,8 @@ class QuantizableNetwork:
             raise NotQuantizableError(f"No range was ever collected for {', '.join(empty[:3])} ({len(empty)} in all): calibrate first.")
 
     def _observe(self, name, values):
-        seen = values[:_OBSERVED_IMAGES]
-        latest = tf.stack([tf.minimum(tf.reduce_min(seen), 0.0), tf.maximum(tf.reduce_max(seen), 1e-6)])
+        seen = replicas.first(values, _OBSERVED_IMAGES)
+        latest = replicas.extent(tf.stack([tf.minimum(tf.reduce_min(seen), 0.0), tf.maximum(tf.reduce_max(seen), 1e-6)]))
         variable = self.ranges[name]
         first = tf.equal(variable[0], variable[1])
         variable.assign(tf.where(first, latest, _MOMENTUM * variable + (1 - _MOMENTUM) * tf.stop_gradient(latest)))

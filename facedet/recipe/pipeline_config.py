@@ -1,8 +1,8 @@
 """Pipeline configs: read, checked against what can be honoured and against the data, before anything long begins."""
 
-import glob
 import pathlib
 
+import tensorflow as tf
 from google.protobuf import text_format
 
 from facedet.data import records
@@ -249,7 +249,10 @@ def _copy(part):
 
 def input_paths(patterns: tuple[str, ...], reader: str) -> list[str]:
     """The record files of an input reader. ConfigError names the pattern that matches none."""
-    paths = sorted(path for pattern in patterns for path in glob.glob(pattern))
+    try:
+        paths = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+    except tf.errors.OpError as error:  # a URL of no file system that is known, or out of reach
+        raise ConfigError(f"{reader}.tf_record_input_reader.input_path: {list(patterns)}: {error.message}") from error
     if not paths:
         raise ConfigError(
             f"{reader}.tf_record_input_reader.input_path: {list(patterns)} matches no file below {pathlib.Path.cwd()}. Make the records:\n"

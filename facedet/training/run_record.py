@@ -7,6 +7,8 @@ import shlex
 import sys
 import time
 
+from facedet.data.places import place
+
 NAME = "training.json"
 
 
@@ -17,7 +19,7 @@ class RunRecord:
     """
 
     def __init__(self, model_dir: pathlib.Path, facts: dict):
-        self._path, self._facts = model_dir / NAME, facts
+        self._path, self._facts = place(model_dir) / NAME, facts
         earlier = read(model_dir) or {}
         self._earlier = {key: earlier.get(key, 0.0) for key in ("wall_minutes", "cpu_minutes")}
         self._begin = time.perf_counter(), time.process_time()
@@ -32,7 +34,7 @@ class RunRecord:
             told["pictures_left_out"] = undecodable
         temporary = self._path.with_name(f".{NAME}.tmp")
         temporary.write_text(json.dumps(told, indent=1) + "\n")
-        os.replace(temporary, self._path)
+        temporary.replace(self._path)
 
 
 def this_command() -> str:
@@ -43,6 +45,6 @@ def this_command() -> str:
 
 def read(path: str | os.PathLike) -> dict | None:
     """The record in a folder of checkpoints, or beside the checkpoint of a prefix; None where there is none."""
-    is_prefix = pathlib.Path(f"{path}.index").is_file()
-    path = (pathlib.Path(path).parent if is_prefix else pathlib.Path(path)) / NAME
+    is_prefix = place(f"{path}.index").is_file()
+    path = (place(path).parent if is_prefix else place(path)) / NAME
     return json.loads(path.read_text()) if path.is_file() else None

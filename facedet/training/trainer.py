@@ -12,18 +12,21 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tqdm import tqdm
 
-from facedet import errors
+from facedet import errors, replicas
 from facedet.augment import pipeline
 from facedet.data import records
+from facedet.data.places import place
 from facedet.detectors import registry
 from facedet.detectors.base import Faces
 from facedet.evaluation import protocol, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
+from facedet.keras2 import keras
 from facedet.od_api import optimizers
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Recipe
 from facedet.training import freezing, run_record, stop_signals
+from facedet.training.strategy import Devices
 from facedet.weights import checkpoints
 
 BEST_METRIC = ("WiderFace/medium", "WiderFace/all")  # the first that is there
@@ -50,42 +53,56 @@ class Trainer:
     """One training run in `model_dir`; a run that is there already is gone on with.
 
     commands: those that made this run, for its record.
+    devices: what it trains on; the recipe's batch is that of all replicas together, and only the chief writes.
     Raises ConfigError, RecordsError, CheckpointError before anything long begins.
     """
 
-    def __init__(self, recipe: Recipe, model_dir: str, say=print, commands: Sequence[str] = ()):
-        self.recipe, self.model_dir, self.say, self.commands = recipe, pathlib.Path(model_dir), say, list(commands)
+    def __init__(self, recipe: Recipe, model_dir: str, say=print, commands: Sequence[str] = (), devices: Devices | None = None):
+        self.devices = devices or Devices()
+        self.devices.check(recipe)
+        self.recipe, self.model_dir, self.say, self.commands = recipe, place(model_dir), say, list(commands)
         self.train_paths, self.eval_paths = pipeline_config.check_data(recipe)
-        self.detector = registry.build(recipe)
-        self.quantizable = QuantizableNetwork(self.detector.network, self.detector.input.range)
         self.delay = recipe.quantization.delay if recipe.quantization else None
-        self.weights = checkpoints.named_weights(self.quantizable)
-        freezing.freeze(self.detector.network, recipe.training, say)
-
-        self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.optimizer, self.learning_rate = optimizers.build(recipe.training.optimizer, self.step, recipe.training.one_cycle)
-        self.optimizer._create_all_weights(self.detector.network.trainable_variables)  # they are there to be restored
         self.decay = recipe.training.moving_average_decay
-        self.average = {}
-        if self.decay:
-            self.average = {name: tf.Variable(weight, trainable=False) for name, weight in self.weights.items()}
+        with self.devices.scope():
+            self._build()
         state = {"weights": self.weights, "optimizer": self.optimizer, "step": self.step}
         if self.average:
             state["average"] = self.average
         self.best = tf.Variable(-1.0, name="best")
-        self.quantized = tf.Variable(False, name="quantized")  # whether a step was trained with fake quantization
         self.checkpoint = tf.train.Checkpoint(**state, best=self.best, quantized=self.quantized)
         self._restore(state | {"best": self.best})
         self.last = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir), KEPT_CHECKPOINTS, checkpoint_name="ckpt")
         self.best_manager = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir / "best"), 1, checkpoint_name="ckpt")
+        self._asked = tf.Variable(0.0)  # whether this worker was told to stop
         self.undecodable: set[str] = set()  # names of pictures that are left out
         self.facts = self._facts()
         self.record = run_record.RunRecord(self.model_dir, self.facts)
 
+    def _build(self) -> None:
+        """Network, optimizer and all that the steps change, in the scope of the devices."""
+        training = self.recipe.training
+        self.detector = registry.build(self.recipe)
+        self.quantizable = QuantizableNetwork(self.detector.network, self.detector.input.range)
+        self.weights = checkpoints.named_weights(self.quantizable)
+        freezing.freeze(self.detector.network, training, self.say)
+        self.step = replicas.variable(tf.constant(0, tf.int64), "step")
+        self.optimizer, self.learning_rate = optimizers.build(training.optimizer, self.step, training.one_cycle)
+        if self.devices.precision == "mixed_float16":
+            self.optimizer = keras.mixed_precision.LossScaleOptimizer(self.optimizer)
+        self.optimizer._create_all_weights(self.detector.network.trainable_variables)  # they are there to be restored
+        self.average = {name: replicas.variable(weight.numpy()) for name, weight in self.weights.items()} if self.decay else {}
+        self.quantized = replicas.variable(False, "quantized")  # whether a step was trained with fake quantization
+
+    @property
+    def reached(self) -> int:
+        """The steps that are done."""
+        return int(self.step.numpy())
+
     @property
     def quantizing(self) -> bool:
         """Whether the next step is trained with fake quantization."""
-        return self.delay is not None and int(self.step) >= self.delay
+        return self.delay is not None and self.reached >= self.delay
 
     def train(self, schedule: Schedule) -> dict:
         """Trains up to schedule.num_steps and returns the last metrics ({} where nothing was evaluated).
@@ -97,29 +114,36 @@ class Trainer:
         """
         batch_size = self.recipe.training.batch_size
         metrics: dict = {}
-        if int(self.step) >= schedule.num_steps:
-            self.say(f"Nothing to train: step {int(self.step)} of {schedule.num_steps} is reached.")
+        if self.reached >= schedule.num_steps:
+            self.say(f"Nothing to train: step {self.reached} of {schedule.num_steps} is reached.")
             return metrics
-        self.model_dir.mkdir(parents=True, exist_ok=True)
-        self._remove_halves()
-        _write_config(self.recipe, self.model_dir)
-        writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
-        dataset = pipeline.dataset(
-            self.train_paths, self.recipe.augmentation, self.detector.input, batch_size, on_undecodable=self._leave_out
-        )
+        writer = tf.summary.create_noop_writer()
+        if self.devices.is_chief:
+            self.model_dir.mkdir(parents=True, exist_ok=True)
+            self._remove_halves()
+            _write_config(self.recipe, self.model_dir)
+            writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
+        dataset = self.dataset()
         batches = iter(dataset)
         forward, train_step = None, None
-        progress = tqdm(total=schedule.num_steps, initial=int(self.step), unit="step", desc="train", mininterval=2, file=sys.stderr)
-        with self._full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
-            window = time.perf_counter()
-            while int(self.step) < schedule.num_steps and not stop:
+        progress = tqdm(total=schedule.num_steps, initial=self.reached, unit="step", desc="train", mininterval=2, file=sys.stderr)
+        with (
+            self._full_disk_named(),
+            self.devices.lost_worker_named(lambda: self.reached),
+            stop_signals.stop_signals() as stop,
+            writer.as_default(),
+        ):
+            window, told_to_stop = time.perf_counter(), False
+            while self.reached < schedule.num_steps and not told_to_stop:
                 if forward != (wanted := self.forward()):
                     forward, train_step = wanted, self.build_step(wanted, dataset.element_spec)
                     window = time.perf_counter()
                 rate = self.learning_rate()
                 batch = self._next(batches)
+                self._asked.assign(float(bool(stop)))
                 losses = {name: float(value) for name, value in train_step(batch).items()}
-                step = int(self.step)
+                told_to_stop = losses.pop("stop", float(bool(stop))) > 0
+                step = self.reached
                 self._require_finite(losses, step, batch)
                 progress.update()
                 if step % 10 == 0:
@@ -131,27 +155,34 @@ class Trainer:
                 if schedule.save_every and step % schedule.save_every == 0:
                     self.save()
                 last = step >= schedule.num_steps
-                if self.eval_paths and (last or (schedule.evaluate_every and step % schedule.evaluate_every == 0)):
+                if (
+                    self.eval_paths
+                    and self.devices.is_chief
+                    and (last or (schedule.evaluate_every and step % schedule.evaluate_every == 0))
+                ):
                     self.save()
                     metrics = self.evaluate(schedule)
                     window = time.perf_counter()
         progress.close()
         self.save()
-        if stop:
-            self.say(f"Stopped by {stop[0].name} at step {int(self.step)}; saved. The same command goes on from here.")
+        if told_to_stop:
+            if not stop:
+                self.say(f"Another worker was told to stop: stopped at step {self.reached}. The same command goes on from here.")
+                raise SystemExit(1)
+            self.say(f"Stopped by {stop[0].name} at step {self.reached}; saved. The same command goes on from here.")
             raise SystemExit(128 + stop[0].value)
         return metrics
 
     def evaluate(self, schedule: Schedule) -> dict:
         """Scores the (averaged) weights on the evaluation records; keeps the checkpoint where it is the best so far."""
         with self._averaged_weights():
-            detector = CheckpointDetector(self.detector, self.quantizable, bool(self.quantized), protocol.LEAST_SCORE)
+            detector = CheckpointDetector(self.detector, self.quantizable, bool(self.quantized.numpy()), protocol.LEAST_SCORE)
             metrics = self._score(detector, self.eval_paths, schedule.eval_sample, "eval")
             if schedule.eval_train_sample:
                 self._score(detector, self.train_paths, schedule.eval_train_sample, "eval_train")
         value = next((metrics[name] for name in BEST_METRIC if name in metrics), -1.0)
         # what was never rounded cannot be compared with what is
-        begun = self.delay is None or bool(self.quantized)
+        begun = self.delay is None or bool(self.quantized.numpy())
         if begun and value > float(self.best):
             self.best.assign(value)
             self._write(self.best_manager)
@@ -162,13 +193,13 @@ class Trainer:
 
         CheckpointError where the disk is full.
         """
-        if not (self.last.latest_checkpoint or "").endswith(f"-{int(self.step)}"):
+        if self.devices.is_chief and not (self.last.latest_checkpoint or "").endswith(f"-{self.reached}"):
             self._write(self.last)
 
     def _write(self, manager: tf.train.CheckpointManager) -> None:
         with self._full_disk_named():
-            manager.save(checkpoint_number=self.step)
-            self.record.write(int(self.step), len(self.undecodable))
+            manager.save(checkpoint_number=self.reached)
+            self.record.write(self.reached, len(self.undecodable))
 
     @contextlib.contextmanager
     def _full_disk_named(self):
@@ -180,15 +211,15 @@ class Trainer:
             self._remove_halves()
             state = (*self.weights.values(), *self.average.values(), *self.optimizer.variables())
             raise checkpoints.CheckpointError(
-                f"{self.model_dir}: the disk is full at step {int(self.step)}. A checkpoint takes "
+                f"{self.model_dir}: the disk is full at step {self.reached}. A checkpoint takes "
                 f"{sum(variable.numpy().nbytes for variable in state) / 1e6:.1f} MB, {shutil.disk_usage(self.model_dir).free / 1e6:.1f} MB "
                 f"are free. {self.last.latest_checkpoint or 'No checkpoint'} is whole: make room, and the same command goes on."
             ) from error
 
     def _remove_halves(self) -> None:
         """What TensorFlow leaves of a checkpoint that it could not finish, or was killed in."""
-        for half in self.model_dir.glob("**/ckpt-*_temp"):
-            shutil.rmtree(half, ignore_errors=True)
+        for half in (*self.model_dir.glob("ckpt-*_temp"), *self.model_dir.glob("best/ckpt-*_temp")):
+            tf.io.gfile.rmtree(str(half))
 
     def _next(self, batches):
         try:
@@ -197,7 +228,7 @@ class Trainer:
             self.save()
             if self._too_many_undecodable():
                 raise records.RecordsError(
-                    f"step {int(self.step)}: {len(self.undecodable)} of {self._pictures} training pictures cannot be decoded, more than "
+                    f"step {self.reached}: {len(self.undecodable)} of {self._pictures} training pictures cannot be decoded, more than "
                     f"{UNDECODABLE_SHARE:.0%}, such as {', '.join(sorted(self.undecodable)[:3])}. The checkpoint is saved. Convert the data "
                     "set again."
                 ) from error
@@ -235,7 +266,7 @@ class Trainer:
 
     def _score(self, detector, paths, sample, name) -> dict:
         metrics, pictures = validation.validate(detector, paths, sample)
-        step = int(self.step)
+        step = self.reached
         with tf.summary.create_file_writer(str(self.model_dir / name)).as_default():
             for key, value in metrics.items():
                 tf.summary.scalar(key, value, step)
@@ -252,27 +283,49 @@ class Trainer:
             return self.detector.network
         return self.quantizable.simulate if self.quantizing else self.quantizable.observe
 
+    def dataset(self):
+        """The endless batches of this worker, a part for each of its replicas."""
+        size = self.recipe.training.batch_size // self.devices.num_replicas
+
+        def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            part = context.input_pipeline_id, context.num_input_pipelines
+            told = {"on_undecodable": self._leave_out, "part": part}
+            return pipeline.dataset(self.train_paths, self.recipe.augmentation, self.detector.input, size, **told)
+
+        # names have no place on a GPU: what a step takes goes there when it takes it
+        options = tf.distribute.InputOptions(experimental_fetch_to_device=False)
+        return self.devices.strategy.distribute_datasets_from_function(read, options)
+
     def build_step(self, forward, batch_spec):
-        """The traced training step: batch -> {name of a loss: value}; it applies the gradients and counts the step."""
+        """The traced training step: batch -> {name of a loss: value}, of the global batch; it applies the gradients and counts the step."""
         quantizing = forward == self.quantizable.simulate
         if quantizing:
-            self.say(f"step {int(self.step)}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
+            self.say(f"step {self.reached}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
         training, detector = self.recipe.training, self.detector
-        variables = detector.network.trainable_variables
+        variables, devices = detector.network.trainable_variables, self.devices
+        scales_loss = devices.precision == "mixed_float16"
 
-        @tf.function(input_signature=[batch_spec])  # one trace, however many faces a batch holds
-        def train_step(batch):
-            faces = _faces(batch, training.batch_size)
+        def replica_step(batch):
+            """The losses divide by what the global batch holds: their sums over the replicas, and the gradients', are one device's."""
+            faces = _faces(batch, training.batch_size // devices.num_replicas)
             with tf.GradientTape() as tape:
-                outputs = forward(detector.input.normalize(batch[pipeline.IMAGE]), training=not training.freeze_batch_norm)
+                images = detector.input.normalize(batch[pipeline.IMAGE])
+                outputs = forward(images, training=not training.freeze_batch_norm)
+                outputs = {name: tf.cast(head, tf.float32) for name, head in outputs.items()}
                 losses = detector.losses(outputs, faces)
                 if self.recipe.loss.regularization and detector.network.losses:
-                    losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses)
+                    losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses) / devices.num_replicas
                 losses["Loss/total_loss"] = tf.add_n(list(losses.values()))
-            gradients = tape.gradient(losses["Loss/total_loss"], variables)
+                learned = losses["Loss/total_loss"]
+                learned = self.optimizer.get_scaled_loss(learned) if scales_loss else learned
+            gradients = replicas.total(tape.gradient(learned, variables))
+            gradients = self.optimizer.get_unscaled_gradients(gradients) if scales_loss else gradients
+            if devices.num_workers > 1:
+                losses["stop"] = tf.identity(self._asked)
+            losses = dict(zip(losses, tf.unstack(replicas.total(tf.stack(list(losses.values())))), strict=True))
             if training.gradient_clipping > 0:
                 gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, training.gradient_clipping)
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True), experimental_aggregate_gradients=False)
             self.step.assign_add(1)
             if quantizing:
                 self.quantized.assign(True)
@@ -282,6 +335,13 @@ class Trainer:
                 for name, averaged in self.average.items():
                     averaged.assign_sub((1.0 - decay) * (averaged - self.weights[name]))
             return losses
+
+        @tf.function(input_signature=[batch_spec])  # one trace, however many faces a batch holds
+        def train_step(batch):
+            return {name: devices.strategy.experimental_local_results(value)[0] for name, value in run(batch).items()}
+
+        def run(batch):
+            return devices.strategy.run(replica_step, args=(batch,))
 
         return train_step
 
@@ -298,9 +358,12 @@ class Trainer:
                 self.weights[name].assign(value)
 
     def _require_finite(self, losses: dict, step: int, batch) -> None:
-        if all(math.isfinite(value) for value in losses.values()):
+        # a float16 gradient that overflows is left out, and the loss scaled less, by its optimizer
+        scales_loss = self.devices.precision == "mixed_float16"
+        if all(math.isfinite(value) for name, value in losses.items() if not (scales_loss and name == "gradient_norm")):
             return
-        names = ", ".join(name.decode() for name in batch["name"].numpy())
+        local = self.devices.strategy.experimental_local_results(batch["name"])
+        names = ", ".join(name.decode() for part in local for name in part.numpy())
         raise NotFiniteError(
             f"step {step}: the loss is not finite ({losses}). Pictures of the step: {names}. The last checkpoint, "
             f"{self.last.latest_checkpoint}, is from before; a lower learning rate or gradient_clipping_by_norm may help."
@@ -318,12 +381,12 @@ class Trainer:
                 message = f"{newest} is of another config; name another --model_dir. ({str(error)[:300]})"
                 raise checkpoints.CheckpointError(message) from error
             if quantized is None:
-                self.quantized.assign(self.delay is not None and int(self.step) > self.delay)
+                self.quantized.assign(self.delay is not None and self.reached > self.delay)
             # the last checkpoint is from before its evaluation: only the best one knows its value
             best = checkpoints.newest_whole(self.model_dir / "best", self.say)
             self.best.assign(checkpoints.best_value(best) if best else -1.0)
             checkpoints.note_as_newest(newest)
-            self.say(f"Going on from {newest} at step {int(self.step)}.")
+            self.say(f"Going on from {newest} at step {self.reached}.")
             return
         source = self.recipe.training.initial_weights
         if not source:

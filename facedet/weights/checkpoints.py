@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import pathlib
 import re
 
 import numpy as np
 import tensorflow as tf
 
+from facedet.data.places import place
 from facedet.quantization.network import QuantizableNetwork
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -26,12 +26,12 @@ def named_weights(quantizable: QuantizableNetwork) -> dict[str, tf.Variable]:
 
 def find(path: str) -> str:
     """The checkpoint at a path, which is a folder (its newest is taken) or a checkpoint's prefix."""
-    if pathlib.Path(path).is_dir():
+    if place(path).is_dir():
         found = _newest_first(path)
         if not found:
             raise CheckpointError(f"{path} holds no checkpoint: train first, or name another folder.")
         return found[0]
-    if not pathlib.Path(str(path) + ".index").is_file():
+    if not place(str(path) + ".index").is_file():
         raise CheckpointError(f"{path} is neither a folder nor a checkpoint ({path}.index does not exist).")
     return str(path)
 
@@ -60,9 +60,10 @@ def newest_whole(folder: str, say=print) -> str | None:
 
 def note_as_newest(prefix: str) -> None:
     """Makes TensorFlow, and the backup, go on from this checkpoint of its folder."""
-    path = pathlib.Path(prefix)
+    path = place(prefix)
     if _noted(path.parent) != str(path):
-        tf.compat.v1.train.update_checkpoint_state(str(path.parent.resolve()), path.name)
+        folder, name = (str(path.parent), str(path)) if "://" in prefix else (str(path.parent.resolve()), path.name)
+        tf.compat.v1.train.update_checkpoint_state(folder, name)
 
 
 def load(path: str, quantizable: QuantizableNetwork) -> int:
@@ -130,14 +131,14 @@ def _newest_first(folder: str | os.PathLike) -> list[str]:
         digits = re.search(r"\d+$", prefix)
         return int(digits[0]) if digits else -1
 
-    found = sorted((str(path.with_suffix("")) for path in pathlib.Path(folder).glob("*.index")), key=step, reverse=True)
+    found = sorted((str(path.with_suffix("")) for path in place(folder).glob("*.index")), key=step, reverse=True)
     noted = _noted(folder)
     return sorted(found, key=lambda prefix: prefix != noted)
 
 
 def _noted(folder: str | os.PathLike) -> str | None:
     state = tf.train.get_checkpoint_state(str(folder))
-    return str(pathlib.Path(state.model_checkpoint_path)) if state else None
+    return str(place(state.model_checkpoint_path)) if state else None
 
 
 def _stored(prefix: str, name: str, kind):
@@ -151,7 +152,7 @@ def _read(prefix: str) -> dict[str, np.ndarray]:
     try:
         return _tensors(prefix)
     except CheckpointError as error:
-        others = [other for other in _newest_first(pathlib.Path(prefix).parent) if other != prefix and _is_whole(other)]
+        others = [other for other in _newest_first(place(prefix).parent) if other != prefix and _is_whole(other)]
         way_out = f"{others[0]} is whole: name it instead." if others else "Bring one back from a backup, or train again."
         raise CheckpointError(f"{error} {way_out}") from error
 
