@@ -87,6 +87,10 @@ class SSD(Detector):
         codes = self._joined(outputs, BOX)
         return EncodedBoxes(codes, self._scores(self._joined(outputs, CLASS)), self.anchors_yxhw, self.codec.scales)
 
+    def codes_and_logits(self, outputs: dict):
+        """What the heads gave, by anchor: [B, A, 4] and [B, A, C]."""
+        return self._joined(outputs, BOX), self._joined(outputs, CLASS)
+
     def saturated(self) -> dict[str, tuple[float, float]]:
         if self.recipe.score_converter != "SIGMOID":
             return {}

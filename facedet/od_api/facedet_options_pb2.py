@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from object_detection.protos import pipeline_pb2 as object__detection_dot_protos_dot_pipeline__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$facedet/od_api/facedet_options.proto\x12\x07\x66\x61\x63\x65\x64\x65t\x1a&object_detection/protos/pipeline.proto\"\xc6\x01\n\x08Training\x12\x1b\n\x10\x61nchors_per_face\x18\x01 \x01(\x05:\x01\x31\x12\x15\n\rsmallest_face\x18\x02 \x01(\x02\x12\x1f\n\x14least_forced_overlap\x18\x03 \x01(\x02:\x01\x30\x12\x1c\n\x0flandmark_weight\x18\x04 \x01(\x02:\x03\x30.1\x12$\n\tone_cycle\x18\x05 \x01(\x0b\x32\x11.facedet.OneCycle\x12!\n\x16smallest_landmark_face\x18\x06 \x01(\x02:\x01\x30\"\xe2\x01\n\x08OneCycle\x12&\n\x13start_learning_rate\x18\x01 \x01(\x02:\t0.0003125\x12\x1f\n\x11max_learning_rate\x18\x02 \x01(\x02:\x04\x30.01\x12$\n\x11\x65nd_learning_rate\x18\x03 \x01(\x02:\t3.125e-08\x12\x13\n\x0btotal_steps\x18\x04 \x01(\x05\x12\x1a\n\x0cwarmup_share\x18\x05 \x01(\x02:\x04\x30.03\x12\x1a\n\x0cmax_momentum\x18\x06 \x01(\x02:\x04\x30.95\x12\x1a\n\x0cmin_momentum\x18\x07 \x01(\x02:\x04\x30.85\"I\n\x08\x42\x61\x63kbone\x12\x19\n\rstem_channels\x18\x01 \x01(\x05:\x02\x33\x32\x12\x12\n\nexpansions\x18\x02 \x03(\x05\x12\x0e\n\x06\x62locks\x18\x03 \x03(\x05\"\x86\x01\n\x05Input\x12\x19\n\x0c\x63olour_order\x18\x01 \x01(\t:\x03RGB\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\r\n\x05scale\x18\x03 \x03(\x02\x12\x17\n\x06resize\x18\x04 \x01(\t:\x07stretch\x12\x19\n\tpad_place\x18\x05 \x01(\t:\x06\x63\x65ntre\x12\x11\n\tpad_value\x18\x06 \x03(\x05\"7\n\x0c\x41ugmentation\x12\'\n\x04step\x18\x01 \x03(\x0b\x32\x19.facedet.AugmentationStep\"\xa7\x03\n\x10\x41ugmentationStep\x12\x35\n\x11\x63rop_around_faces\x18\x01 \x01(\x0b\x32\x18.facedet.CropAroundFacesH\x00\x12;\n\x14\x64\x61ta_anchor_sampling\x18\x02 \x01(\x0b\x32\x1b.facedet.DataAnchorSamplingH\x00\x12!\n\x06\x65xpand\x18\x03 \x01(\x0b\x32\x0f.facedet.ExpandH\x00\x12!\n\x06rotate\x18\x04 \x01(\x0b\x32\x0f.facedet.RotateH\x00\x12@\n\x16photometric_distortion\x18\x05 \x01(\x0b\x32\x1e.facedet.PhotometricDistortionH\x00\x12\x1d\n\x04\x62lur\x18\x06 \x01(\x0b\x32\r.facedet.BlurH\x00\x12\x1f\n\x05noise\x18\x07 \x01(\x0b\x32\x0e.facedet.NoiseH\x00\x12,\n\x0cjpeg_quality\x18\x08 \x01(\x0b\x32\x14.facedet.JpegQualityH\x00\x12!\n\x06mirror\x18\t \x01(\x0b\x32\x0f.facedet.MirrorH\x00\x42\x06\n\x04step\"\xb0\x01\n\x0f\x43ropAroundFaces\x12\x16\n\x0bprobability\x18\x01 \x01(\x02:\x01\x31\x12\x16\n\x08min_area\x18\x02 \x01(\x02:\x04\x30.08\x12\x13\n\x08max_area\x18\x03 \x01(\x02:\x01\x31\x12\x1d\n\x10min_aspect_ratio\x18\x04 \x01(\x02:\x03\x30.8\x12\x1d\n\x10max_aspect_ratio\x18\x05 \x01(\x02:\x03\x31.8\x12\x1a\n\rleast_visible\x18\x06 \x01(\x02:\x03\x30.4\">\n\x12\x44\x61taAnchorSampling\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x0e\n\x06scales\x18\x02 \x03(\x05\"8\n\x06\x45xpand\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x14\n\tmax_ratio\x18\x02 \x01(\x02:\x01\x32\";\n\x06Rotate\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x17\n\x0bmax_degrees\x18\x02 \x01(\x02:\x02\x34\x35\"\x9f\x01\n\x15PhotometricDistortion\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x1d\n\x0emax_brightness\x18\x02 \x01(\x02:\x05\x30.125\x12\x19\n\x0cmax_contrast\x18\x03 \x01(\x02:\x03\x30.5\x12\x1b\n\x0emax_saturation\x18\x04 \x01(\x02:\x03\x30.5\x12\x15\n\x07max_hue\x18\x05 \x01(\x02:\x04\x30.05\"6\n\x04\x42lur\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.2\x12\x14\n\tmax_sigma\x18\x02 \x01(\x02:\x01\x32\"<\n\x05Noise\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.2\x12\x19\n\rmax_deviation\x18\x02 \x01(\x02:\x02\x31\x35\"Y\n\x0bJpegQuality\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.3\x12\x17\n\x0bmin_quality\x18\x02 \x01(\x05:\x02\x34\x30\x12\x17\n\x0bmax_quality\x18\x03 \x01(\x05:\x02\x39\x35\"\"\n\x06Mirror\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\"\xc5\x01\n\x0f\x44\x65tectorOptions\x12\x11\n\x05\x64\x65pth\x18\x01 \x01(\x05:\x02\x35\x30\x12!\n\x13\x66iltered_background\x18\x02 \x01(\x02:\x04\x30.99\x12\x1d\n\x12max_out_background\x18\x03 \x01(\x05:\x01\x31\x12\x17\n\x0cmax_out_face\x18\x04 \x01(\x05:\x01\x31\x12\x12\n\x07\x64ropout\x18\x05 \x01(\x02:\x01\x30\x12\x14\n\tgrid_size\x18\x06 \x01(\x05:\x01\x30\x12\x1a\n\x0flandmark_layers\x18\x07 \x01(\x05:\x01\x30\"!\n\x0f\x42oxCoderOptions\x12\x0e\n\x04kind\x18\x01 \x01(\t:\x00\"Y\n\x0bLossOptions\x12\x18\n\x0e\x63lassification\x18\x01 \x01(\t:\x00\x12\x16\n\x0clocalization\x18\x02 \x01(\t:\x00\x12\x18\n\rquality_power\x18\x03 \x01(\x02:\x01\x31:V\n\x08training\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xe8\x07 \x01(\x0b\x32\x11.facedet.Training:V\n\x08\x62\x61\x63kbone\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xe9\x07 \x01(\x0b\x32\x11.facedet.Backbone:P\n\x05input\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xea\x07 \x01(\x0b\x32\x0e.facedet.Input:^\n\x0c\x61ugmentation\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xeb\x07 \x01(\x0b\x32\x15.facedet.Augmentation:]\n\x08\x64\x65tector\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xec\x07 \x01(\x0b\x32\x18.facedet.DetectorOptions:^\n\tbox_coder\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xed\x07 \x01(\x0b\x32\x18.facedet.BoxCoderOptions:U\n\x04loss\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xee\x07 \x01(\x0b\x32\x14.facedet.LossOptions')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$facedet/od_api/facedet_options.proto\x12\x07\x66\x61\x63\x65\x64\x65t\x1a&object_detection/protos/pipeline.proto\"\xe9\x01\n\x08Training\x12\x1b\n\x10\x61nchors_per_face\x18\x01 \x01(\x05:\x01\x31\x12\x15\n\rsmallest_face\x18\x02 \x01(\x02\x12\x1f\n\x14least_forced_overlap\x18\x03 \x01(\x02:\x01\x30\x12\x1c\n\x0flandmark_weight\x18\x04 \x01(\x02:\x03\x30.1\x12$\n\tone_cycle\x18\x05 \x01(\x0b\x32\x11.facedet.OneCycle\x12!\n\x16smallest_landmark_face\x18\x06 \x01(\x02:\x01\x30\x12!\n\x07teacher\x18\x07 \x01(\x0b\x32\x10.facedet.Teacher\"\xa1\x01\n\x07Teacher\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\t\x12 \n\x15\x63lassification_weight\x18\x03 \x01(\x02:\x01\x31\x12\x1e\n\x13localization_weight\x18\x04 \x01(\x02:\x01\x31\x12\x16\n\x0btemperature\x18\x05 \x01(\x02:\x01\x31\x12\x18\n\x0bleast_score\x18\x06 \x01(\x02:\x03\x30.3\"\xe2\x01\n\x08OneCycle\x12&\n\x13start_learning_rate\x18\x01 \x01(\x02:\t0.0003125\x12\x1f\n\x11max_learning_rate\x18\x02 \x01(\x02:\x04\x30.01\x12$\n\x11\x65nd_learning_rate\x18\x03 \x01(\x02:\t3.125e-08\x12\x13\n\x0btotal_steps\x18\x04 \x01(\x05\x12\x1a\n\x0cwarmup_share\x18\x05 \x01(\x02:\x04\x30.03\x12\x1a\n\x0cmax_momentum\x18\x06 \x01(\x02:\x04\x30.95\x12\x1a\n\x0cmin_momentum\x18\x07 \x01(\x02:\x04\x30.85\"I\n\x08\x42\x61\x63kbone\x12\x19\n\rstem_channels\x18\x01 \x01(\x05:\x02\x33\x32\x12\x12\n\nexpansions\x18\x02 \x03(\x05\x12\x0e\n\x06\x62locks\x18\x03 \x03(\x05\"\x86\x01\n\x05Input\x12\x19\n\x0c\x63olour_order\x18\x01 \x01(\t:\x03RGB\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\r\n\x05scale\x18\x03 \x03(\x02\x12\x17\n\x06resize\x18\x04 \x01(\t:\x07stretch\x12\x19\n\tpad_place\x18\x05 \x01(\t:\x06\x63\x65ntre\x12\x11\n\tpad_value\x18\x06 \x03(\x05\"7\n\x0c\x41ugmentation\x12\'\n\x04step\x18\x01 \x03(\x0b\x32\x19.facedet.AugmentationStep\"\xa7\x03\n\x10\x41ugmentationStep\x12\x35\n\x11\x63rop_around_faces\x18\x01 \x01(\x0b\x32\x18.facedet.CropAroundFacesH\x00\x12;\n\x14\x64\x61ta_anchor_sampling\x18\x02 \x01(\x0b\x32\x1b.facedet.DataAnchorSamplingH\x00\x12!\n\x06\x65xpand\x18\x03 \x01(\x0b\x32\x0f.facedet.ExpandH\x00\x12!\n\x06rotate\x18\x04 \x01(\x0b\x32\x0f.facedet.RotateH\x00\x12@\n\x16photometric_distortion\x18\x05 \x01(\x0b\x32\x1e.facedet.PhotometricDistortionH\x00\x12\x1d\n\x04\x62lur\x18\x06 \x01(\x0b\x32\r.facedet.BlurH\x00\x12\x1f\n\x05noise\x18\x07 \x01(\x0b\x32\x0e.facedet.NoiseH\x00\x12,\n\x0cjpeg_quality\x18\x08 \x01(\x0b\x32\x14.facedet.JpegQualityH\x00\x12!\n\x06mirror\x18\t \x01(\x0b\x32\x0f.facedet.MirrorH\x00\x42\x06\n\x04step\"\xb0\x01\n\x0f\x43ropAroundFaces\x12\x16\n\x0bprobability\x18\x01 \x01(\x02:\x01\x31\x12\x16\n\x08min_area\x18\x02 \x01(\x02:\x04\x30.08\x12\x13\n\x08max_area\x18\x03 \x01(\x02:\x01\x31\x12\x1d\n\x10min_aspect_ratio\x18\x04 \x01(\x02:\x03\x30.8\x12\x1d\n\x10max_aspect_ratio\x18\x05 \x01(\x02:\x03\x31.8\x12\x1a\n\rleast_visible\x18\x06 \x01(\x02:\x03\x30.4\">\n\x12\x44\x61taAnchorSampling\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x0e\n\x06scales\x18\x02 \x03(\x05\"8\n\x06\x45xpand\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x14\n\tmax_ratio\x18\x02 \x01(\x02:\x01\x32\";\n\x06Rotate\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x17\n\x0bmax_degrees\x18\x02 \x01(\x02:\x02\x34\x35\"\x9f\x01\n\x15PhotometricDistortion\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\x12\x1d\n\x0emax_brightness\x18\x02 \x01(\x02:\x05\x30.125\x12\x19\n\x0cmax_contrast\x18\x03 \x01(\x02:\x03\x30.5\x12\x1b\n\x0emax_saturation\x18\x04 \x01(\x02:\x03\x30.5\x12\x15\n\x07max_hue\x18\x05 \x01(\x02:\x04\x30.05\"6\n\x04\x42lur\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.2\x12\x14\n\tmax_sigma\x18\x02 \x01(\x02:\x01\x32\"<\n\x05Noise\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.2\x12\x19\n\rmax_deviation\x18\x02 \x01(\x02:\x02\x31\x35\"Y\n\x0bJpegQuality\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.3\x12\x17\n\x0bmin_quality\x18\x02 \x01(\x05:\x02\x34\x30\x12\x17\n\x0bmax_quality\x18\x03 \x01(\x05:\x02\x39\x35\"\"\n\x06Mirror\x12\x18\n\x0bprobability\x18\x01 \x01(\x02:\x03\x30.5\"\xc5\x01\n\x0f\x44\x65tectorOptions\x12\x11\n\x05\x64\x65pth\x18\x01 \x01(\x05:\x02\x35\x30\x12!\n\x13\x66iltered_background\x18\x02 \x01(\x02:\x04\x30.99\x12\x1d\n\x12max_out_background\x18\x03 \x01(\x05:\x01\x31\x12\x17\n\x0cmax_out_face\x18\x04 \x01(\x05:\x01\x31\x12\x12\n\x07\x64ropout\x18\x05 \x01(\x02:\x01\x30\x12\x14\n\tgrid_size\x18\x06 \x01(\x05:\x01\x30\x12\x1a\n\x0flandmark_layers\x18\x07 \x01(\x05:\x01\x30\"!\n\x0f\x42oxCoderOptions\x12\x0e\n\x04kind\x18\x01 \x01(\t:\x00\"Y\n\x0bLossOptions\x12\x18\n\x0e\x63lassification\x18\x01 \x01(\t:\x00\x12\x16\n\x0clocalization\x18\x02 \x01(\t:\x00\x12\x18\n\rquality_power\x18\x03 \x01(\x02:\x01\x31:V\n\x08training\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xe8\x07 \x01(\x0b\x32\x11.facedet.Training:V\n\x08\x62\x61\x63kbone\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xe9\x07 \x01(\x0b\x32\x11.facedet.Backbone:P\n\x05input\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xea\x07 \x01(\x0b\x32\x0e.facedet.Input:^\n\x0c\x61ugmentation\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xeb\x07 \x01(\x0b\x32\x15.facedet.Augmentation:]\n\x08\x64\x65tector\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xec\x07 \x01(\x0b\x32\x18.facedet.DetectorOptions:^\n\tbox_coder\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xed\x07 \x01(\x0b\x32\x18.facedet.BoxCoderOptions:U\n\x04loss\x12\x30.object_detection.protos.TrainEvalPipelineConfig\x18\xee\x07 \x01(\x0b\x32\x14.facedet.LossOptions')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,39 +23,41 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'facedet.od_api.facedet_opti
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_TRAINING']._serialized_start=90
-  _globals['_TRAINING']._serialized_end=288
-  _globals['_ONECYCLE']._serialized_start=291
-  _globals['_ONECYCLE']._serialized_end=517
-  _globals['_BACKBONE']._serialized_start=519
-  _globals['_BACKBONE']._serialized_end=592
-  _globals['_INPUT']._serialized_start=595
-  _globals['_INPUT']._serialized_end=729
-  _globals['_AUGMENTATION']._serialized_start=731
-  _globals['_AUGMENTATION']._serialized_end=786
-  _globals['_AUGMENTATIONSTEP']._serialized_start=789
-  _globals['_AUGMENTATIONSTEP']._serialized_end=1212
-  _globals['_CROPAROUNDFACES']._serialized_start=1215
-  _globals['_CROPAROUNDFACES']._serialized_end=1391
-  _globals['_DATAANCHORSAMPLING']._serialized_start=1393
-  _globals['_DATAANCHORSAMPLING']._serialized_end=1455
-  _globals['_EXPAND']._serialized_start=1457
-  _globals['_EXPAND']._serialized_end=1513
-  _globals['_ROTATE']._serialized_start=1515
-  _globals['_ROTATE']._serialized_end=1574
-  _globals['_PHOTOMETRICDISTORTION']._serialized_start=1577
-  _globals['_PHOTOMETRICDISTORTION']._serialized_end=1736
-  _globals['_BLUR']._serialized_start=1738
-  _globals['_BLUR']._serialized_end=1792
-  _globals['_NOISE']._serialized_start=1794
-  _globals['_NOISE']._serialized_end=1854
-  _globals['_JPEGQUALITY']._serialized_start=1856
-  _globals['_JPEGQUALITY']._serialized_end=1945
-  _globals['_MIRROR']._serialized_start=1947
-  _globals['_MIRROR']._serialized_end=1981
-  _globals['_DETECTOROPTIONS']._serialized_start=1984
-  _globals['_DETECTOROPTIONS']._serialized_end=2181
-  _globals['_BOXCODEROPTIONS']._serialized_start=2183
-  _globals['_BOXCODEROPTIONS']._serialized_end=2216
-  _globals['_LOSSOPTIONS']._serialized_start=2218
-  _globals['_LOSSOPTIONS']._serialized_end=2307
+  _globals['_TRAINING']._serialized_end=323
+  _globals['_TEACHER']._serialized_start=326
+  _globals['_TEACHER']._serialized_end=487
+  _globals['_ONECYCLE']._serialized_start=490
+  _globals['_ONECYCLE']._serialized_end=716
+  _globals['_BACKBONE']._serialized_start=718
+  _globals['_BACKBONE']._serialized_end=791
+  _globals['_INPUT']._serialized_start=794
+  _globals['_INPUT']._serialized_end=928
+  _globals['_AUGMENTATION']._serialized_start=930
+  _globals['_AUGMENTATION']._serialized_end=985
+  _globals['_AUGMENTATIONSTEP']._serialized_start=988
+  _globals['_AUGMENTATIONSTEP']._serialized_end=1411
+  _globals['_CROPAROUNDFACES']._serialized_start=1414
+  _globals['_CROPAROUNDFACES']._serialized_end=1590
+  _globals['_DATAANCHORSAMPLING']._serialized_start=1592
+  _globals['_DATAANCHORSAMPLING']._serialized_end=1654
+  _globals['_EXPAND']._serialized_start=1656
+  _globals['_EXPAND']._serialized_end=1712
+  _globals['_ROTATE']._serialized_start=1714
+  _globals['_ROTATE']._serialized_end=1773
+  _globals['_PHOTOMETRICDISTORTION']._serialized_start=1776
+  _globals['_PHOTOMETRICDISTORTION']._serialized_end=1935
+  _globals['_BLUR']._serialized_start=1937
+  _globals['_BLUR']._serialized_end=1991
+  _globals['_NOISE']._serialized_start=1993
+  _globals['_NOISE']._serialized_end=2053
+  _globals['_JPEGQUALITY']._serialized_start=2055
+  _globals['_JPEGQUALITY']._serialized_end=2144
+  _globals['_MIRROR']._serialized_start=2146
+  _globals['_MIRROR']._serialized_end=2180
+  _globals['_DETECTOROPTIONS']._serialized_start=2183
+  _globals['_DETECTOROPTIONS']._serialized_end=2380
+  _globals['_BOXCODEROPTIONS']._serialized_start=2382
+  _globals['_BOXCODEROPTIONS']._serialized_end=2415
+  _globals['_LOSSOPTIONS']._serialized_start=2417
+  _globals['_LOSSOPTIONS']._serialized_end=2506
 # @@protoc_insertion_point(module_scope)

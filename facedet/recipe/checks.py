@@ -166,6 +166,13 @@ def _check_steps(config) -> None:
         )
 
 
+def _check_teacher(config) -> None:
+    training = protos.training(config)
+    for key in ("checkpoint", "config"):
+        if training.HasField("teacher") and not getattr(training.teacher, key):
+            raise ConfigError(f"[facedet.training] teacher.{key}: a trained detector's is wanted, and there is none.")
+
+
 def _check_patterns(config) -> None:
     for key in ("freeze_variables", "update_trainable_variables"):
         for pattern in getattr(config.train_config, key):
@@ -274,5 +281,5 @@ def _check_idle(config) -> None:
 
 _BETWEEN_KEYS = (
     _check_steps, _check_patterns, _check_backbone, _check_background, _check_suppression, _check_landmarks, _check_augmentation,
-    _check_averages, _check_readers, _check_idle,
+    _check_averages, _check_readers, _check_idle, _check_teacher,
 )  # fmt: skip

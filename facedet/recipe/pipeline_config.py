@@ -225,6 +225,7 @@ def _training(ssd, train, said) -> Training:
         updated=tuple(train.update_trainable_variables),
         max_faces=train.max_number_of_boxes,
         one_cycle=_copy(said.one_cycle) if said.HasField("one_cycle") else None,
+        teacher=_copy(said.teacher) if said.HasField("teacher") else None,
     )
 
 

@@ -139,6 +139,7 @@ class Training:
     moving_average_decay: of the averaged weights, or None.  gradient_clipping: by norm, or 0.
     initial_weights: '', 'imagenet', an .npz or a checkpoint.  backbone_only: of those, the backbone's alone.
     one_cycle: facedet.OneCycle, in place of the optimizer's rate and momentum, or None.
+    teacher: facedet.Teacher, a detector whose scores and boxes are learned, or None.
     frozen, updated: freeze_variables and update_trainable_variables, patterns of weights' names.
     """
 
@@ -154,6 +155,7 @@ class Training:
     updated: tuple[str, ...]
     max_faces: int
     one_cycle: object | None
+    teacher: object | None
 
 
 @dataclasses.dataclass(frozen=True)

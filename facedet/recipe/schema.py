@@ -110,7 +110,8 @@ HONOURED = {
     "random_square_crop_by_scale": "max_border scale_min scale_max num_scales",
     "random_scale_crop_and_pad_to_square": "output_size scale_min scale_max",
     "adjust_gamma": "gamma gain",
-    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle smallest_landmark_face",
+    "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle smallest_landmark_face teacher",
+    "teacher": "checkpoint config classification_weight localization_weight temperature least_score",
     "one_cycle": "start_learning_rate max_learning_rate end_learning_rate total_steps warmup_share max_momentum min_momentum",
     "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size landmark_layers",
     "[facedet.backbone]": "stem_channels expansions blocks",
@@ -272,6 +273,7 @@ ABOVE_ZERO = frozenset((
     "[facedet.backbone].expansions", "[facedet.backbone].blocks", "crop_around_faces.min_area", "crop_around_faces.min_aspect_ratio",
     "data_anchor_sampling.scales", "jpeg_quality.min_quality", "one_cycle.total_steps", "one_cycle.max_learning_rate",
     "[facedet.detector].max_out_background", "[facedet.detector].max_out_face", "[facedet.loss].quality_power",
+    "teacher.temperature",
 ))  # fmt: skip
 # Numbers that may be at most this.
 AT_MOST = {
@@ -291,7 +293,7 @@ AT_MOST = {
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
     "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_layers": 8,
-    "[facedet.loss].quality_power": 8,
+    "[facedet.loss].quality_power": 8, "teacher.temperature": 100, "teacher.least_score": 1,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
 # All other numbers are 0 at least, but these.

@@ -27,6 +27,7 @@ from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Recipe
 from facedet.training import freezing, run_record, stop_signals
 from facedet.training.strategy import Devices
+from facedet.training.teacher import Teacher
 from facedet.weights import checkpoints
 
 BEST_METRIC = ("WiderFace/medium", "WiderFace/all")  # the first that is there
@@ -86,6 +87,7 @@ class Trainer:
         self.quantizable = QuantizableNetwork(self.detector.network, self.detector.input.range)
         self.weights = checkpoints.named_weights(self.quantizable)
         freezing.freeze(self.detector.network, training, self.say)
+        self.teacher = Teacher(training.teacher, self.detector) if training.teacher else None
         self.step = replicas.variable(tf.constant(0, tf.int64), "step")
         self.optimizer, self.learning_rate = optimizers.build(training.optimizer, self.step, training.one_cycle)
         if self.devices.precision == "mixed_float16":
@@ -313,6 +315,8 @@ class Trainer:
                 outputs = forward(images, training=not training.freeze_batch_norm)
                 outputs = {name: tf.cast(head, tf.float32) for name, head in outputs.items()}
                 losses = detector.losses(outputs, faces)
+                if self.teacher:
+                    losses |= self.teacher.losses(images, outputs)
                 if self.recipe.loss.regularization and detector.network.losses:
                     losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses) / devices.num_replicas
                 losses["Loss/total_loss"] = tf.add_n(list(losses.values()))
