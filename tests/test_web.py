@@ -360,7 +360,7 @@ def test_a_blurred_face_is_found_no_more(features, face):
     left, top, right, bottom = default_detector().detect(face).boxes[0].astype(int)
     height, width = bottom - top, right - left
     outside = np.ones(face.shape[:2], bool)
-    outside[top - height : bottom + height, left - width : right + width] = False
+    outside[max(top - height, 0) : bottom + height, max(left - width, 0) : right + width] = False
     np.testing.assert_array_equal(saved[outside], face[outside])
 
 
