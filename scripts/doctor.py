@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from facedet.commands.doctor import main
+from facedet.__main__ import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("doctor"))

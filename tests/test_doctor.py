@@ -1,5 +1,10 @@
 """The environment that the project's commands make, and what scripts/doctor.py says of it."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import cv2
 from conftest import ROOT, run
 
@@ -24,3 +29,24 @@ def test_the_doctor_tells_the_two_opencvs_apart(tmp_path):
         (package / "version.py").write_text(f"headless = {flag}\n")
         assert said in run("-c", code, tmp_path)
     assert doctor._opencv()[2] is None
+
+
+def test_the_doctor_speaks_where_nothing_is_installed_and_outside_a_clone(tmp_path):
+    shutil.copytree(ROOT / "facedet", tmp_path / "facedet", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-S", "-m", "facedet", "doctor"]  # -S: without site-packages
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stderr and "Run in a clone: pip install ." in done.stdout
+    assert "OpenCV: absent; films and the webcam need it" in done.stdout and "requirements.txt" not in done.stdout
+
+
+def test_the_doctor_names_gpu_and_node(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor._gpu()[1].startswith("none") and doctor._node()[1].startswith("absent")
+    for program, code, said in (("nvidia-smi", 0, "Some GPU, 24 GiB"), ("node", 0, "v16.3.0")):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho {said}\nexit {code}\n")
+        os.chmod(tmp_path / program, 0o755)
+    assert doctor._gpu()[1].startswith("Some GPU, 24 GiB") and doctor._gpu()[2] is None
+    assert "needs 18 or later" in doctor._node()[1]
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho Driver/library version mismatch\nexit 18\n")
+    (tmp_path / "node").write_text("#!/bin/sh\necho v22.1.0\n")
+    assert "version mismatch" in doctor._gpu()[1] and doctor._gpu()[2] and doctor._node()[1] == "v22.1.0"

@@ -122,3 +122,10 @@ def test_a_clip_that_cannot_be_written_is_a_sentence(film, tmp_path):
     for output, message in ((tmp_path / "file" / "clip.mp4", "its folder cannot be made"), (tmp_path, "is a folder")):
         said = run("scripts/webcam.py", "--source", film, "--headless", "--frames", "2", "--output", output, code=1)
         assert message in said and "Traceback" not in said
+
+
+def test_without_opencv_it_is_a_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-S", "scripts/webcam.py"], cwd=ROOT, capture_output=True, text=True
+    )  # -S: without site-packages
+    assert done.returncode == 1 and done.stderr == "error: facedet webcam needs the package cv2: pip install opencv-python-headless.\n"

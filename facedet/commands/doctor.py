@@ -1,6 +1,8 @@
 """Says in words what is wrong with this machine for facedet, and how to mend it. Needs nothing installed.
 
-python scripts/doctor.py [--data_dir DIR]
+    facedet doctor [--data_dir DIR]
+
+In a clone of the repository it asks for what training needs, elsewhere for what detecting needs.
 """
 
 import argparse
@@ -8,18 +10,27 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements.txt"  # there in a clone only
 GIB = 2**30
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="facedet doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--data_dir", help="WIDER FACE, to be looked at as well")
     args = parser.parse_args(argv)
-    checks = [_python(), _packages(), _opencv(), _disk(), _memory()] + ([_data(pathlib.Path(args.data_dir))] if args.data_dir else [])
+    checks = [_python(), _packages() if REQUIREMENTS.is_file() else _packages_to_detect(), _opencv(), _gpu(), _node()]
+    if REQUIREMENTS.is_file():
+        checks += [_disk(), _memory()]
+    if args.data_dir:
+        checks.append(_data(pathlib.Path(args.data_dir)))
     faults = 0
     for name, found, mend in checks:
         print(f"{'ok   ' if mend is None else 'WRONG'} {name}: {found}")
@@ -32,7 +43,7 @@ def main(argv=None) -> int:
 
 def _python():
     found = f"{sys.version.split()[0]} at {sys.executable}"
-    if sys.version_info[:2] in ((3, 11), (3, 12)):
+    if sys.version_info[:2] in ((3, 11), (3, 12)) or (sys.version_info >= (3, 11) and not REQUIREMENTS.is_file()):
         return "Python", found, None
     mend = "TensorFlow 2.20 with the Object Detection API needs Python 3.11 or 3.12: install one, then make PYTHON=/path/to/it demo"
     return "Python", found, mend
@@ -40,7 +51,7 @@ def _python():
 
 def _packages():
     wrong, count = [], 0
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    for line in REQUIREMENTS.read_text().splitlines():
         requirement, _, marker = line.partition(";")
         if "==" not in requirement or line.startswith("#"):
             continue
@@ -48,10 +59,7 @@ def _packages():
             continue
         name, _, wanted = requirement.strip().partition("==")
         count += 1
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found = None
+        found = _version(name)
         if found != wanted:
             wrong.append(f"{name} {found or 'absent'} (wanted {wanted})")
     if not wrong:
@@ -60,16 +68,68 @@ def _packages():
     return "packages", some, "Run: make demo (it makes .venv), or in an environment of your own: pip install --no-deps -r requirements.txt"
 
 
+def _packages_to_detect():
+    try:
+        wanted = [line for line in importlib.metadata.requires("facedet") or () if "extra" not in line]
+    except importlib.metadata.PackageNotFoundError:
+        return "packages", "this facedet is neither a clone nor an installed package", "Run in a clone: pip install ."
+    absent = [name for name in (re.match(r"[\w.-]+", line)[0] for line in wanted) if _version(name) is None]
+    if absent:
+        return "packages", f"{', '.join(absent)} absent", f"Run: pip install {' '.join(absent)}"
+    return "packages", f"all {len(wanted)} that detecting needs", None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def _opencv():
     """opencv-python and opencv-python-headless write the same files: the last one installed is imported, whatever pip lists."""
     found = importlib.util.find_spec("cv2")
     version = pathlib.Path(found.origin).with_name("version.py") if found and found.origin else None
     if version is None or not version.is_file():
+        if not REQUIREMENTS.is_file():
+            return "OpenCV", "absent; films and the webcam need it: pip install opencv-python-headless", None
         return "OpenCV", "absent", "Run: pip install --no-deps -r requirements.txt"
     if "headless = True" in version.read_text():
         return "OpenCV", f"headless, in {version.parent}", None
     mend = "Run: pip uninstall -y opencv-python opencv-python-headless && pip install --no-deps -r requirements.txt"
     return "OpenCV", f"{version.parent} is opencv-python's, which needs a screen's libraries (libGL)", mend
+
+
+def _gpu():
+    try:
+        said = _said("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
+    except (OSError, subprocess.SubprocessError) as error:
+        why = (getattr(error, "stdout", None) or str(error)).strip().splitlines()[0]
+        return "GPU", f"nvidia-smi fails: {why}", "Mend the NVIDIA driver, or train on the CPU: CUDA_VISIBLE_DEVICES= before the command."
+    if said is None:
+        return "GPU", "none (there is no nvidia-smi): the CPU trains", None
+    found = "; ".join(said.splitlines()) or "none"
+    if said and REQUIREMENTS.is_file() and _version("nvidia-cudnn-cu12") is None:
+        found += "; TensorFlow takes it with requirements-gpu.txt, whose first line says how"
+    return "GPU", found, None
+
+
+def _node():
+    try:
+        said = _said("node", "--version")
+    except (OSError, subprocess.SubprocessError):
+        said = "v0 (it fails)"
+    if said is None:
+        return "Node", "absent; only the page needs it (make web)", None
+    number = re.search(r"\d+", said)
+    return "Node", said if number and int(number[0]) >= 18 else f"{said}; the page needs 18 or later (make web)", None
+
+
+def _said(program: str, *arguments: str) -> str | None:
+    """What a program prints; None where there is none.  Raises OSError or SubprocessError where it fails or hangs."""
+    if not shutil.which(program):
+        return None
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
 
 
 def _disk():

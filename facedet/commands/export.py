@@ -1,6 +1,6 @@
 """Exports a checkpoint as float32, float16 and int8 .tflite, each with its NMS operator and raw, with a parity report.
 
-    python scripts/export_tflite.py --pipeline_config_path configs/NAME.config --checkpoint_dir models/NAME \\
+    facedet export --pipeline_config_path configs/NAME.config --checkpoint_dir models/NAME \\
         --output_dir exported_models/NAME
 """
 
@@ -13,7 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="facedet export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--pipeline_config_path", required=True)
     parser.add_argument("--checkpoint_dir", required=True, help="a folder, of which the newest is taken, or a checkpoint's prefix")
     parser.add_argument("--output_dir", required=True)

@@ -25,7 +25,9 @@ CLIP_RATE = 25.0  # where the source does not tell its own
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="facedet webcam", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--source", default="0", help="a camera's number, a film, or a stream's address (default: %(default)s)")
     parser.add_argument(
         "--detector", "--tflite", default=DEFAULT, metavar="NAME|FILE", help=f"{', '.join(NAMES)} or a file (default: %(default)s)"
