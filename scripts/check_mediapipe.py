@@ -81,15 +81,15 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
     files = [str(pathlib.Path(path).resolve()) for path in paths]
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as directory:
-        pictures = {}  # {file: {name: picture fitted to its input}}
+        fitted = {}  # {file: {name: picture fitted to its input}}
         for path in files:
             opened = FaceDetector(path)
             height, width = opened.input.size
             names = [f"{number}_{width}x{height}_{opened.input.resize}.png" for number in range(len(images))]
-            pictures[path] = {name: opened.input.prepare(image)[0] for name, image in zip(names, images, strict=True)}
-            for name, image in pictures[path].items():
+            fitted[path] = {name: opened.input.prepare(image)[0] for name, image in zip(names, images, strict=True)}
+            for name, image in fitted[path].items():
                 Image.fromarray(image).save(pathlib.Path(directory) / name)
-        (pathlib.Path(directory) / "pictures.json").write_text(json.dumps({path: list(named) for path, named in pictures.items()}))
+        (pathlib.Path(directory) / "pictures.json").write_text(json.dumps({path: list(named) for path, named in fitted.items()}))
         ran = subprocess.run(
             [python, "-c", _RUN, str(SCORE), FACES, str(NOTHING_GOES), *files], cwd=directory, text=True, capture_output=True
         )
@@ -103,7 +103,7 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
             ours.details["iou_threshold"] = RAW_IOU
         if path.endswith(FACES):
             ours.details["iou_threshold"] = NOTHING_GOES
-        for name, image in pictures[path].items():
+        for name, image in fitted[path].items():
             expected, rows_found = ours.detect(image), found[path][name]
             theirs_count += len(rows_found)
             assert path.endswith(FACES) or all(row[5] == "face" for row in rows_found), rows_found
