@@ -22,4 +22,4 @@ def _format():
 
 
 if __name__ == "__main__":
-    sys.exit(command.main(__doc__, _format))
+    sys.exit(command.main("scripts/export_ncnn.py", __doc__, _format))

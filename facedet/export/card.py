@@ -10,20 +10,10 @@ from tabulate import tabulate
 
 from facedet.data.widerface import SUBSETS
 from facedet.evaluation.report import height_range
-from facedet.runtime.detector import OUTPUTS_WITH_NMS, PRECISIONS, FaceDetector
+from facedet.runtime.detector import OUTPUTS_WITH_NMS, FaceDetector
 from facedet.runtime.landmarks import NAMES
 
 JSON_FILE, MARKDOWN_FILE = "model_card.json", "model_card.md"
-HARDWARE = {
-    "int8": "CPU of a phone or board, NPU",
-    "int8_raw": "CPU or NPU of a client that does its own NMS",
-    "float16": "CPU, where int8 is not wanted",
-    "float16_raw": "GPU (it refuses the NMS operator)",
-    "float32": "CPU; the reference",
-    "float32_raw": "GPU in full precision; conversion to other formats",
-    **{f"{precision}_boxes": "MediaPipe's ObjectDetector: boxes without landmarks" for precision in PRECISIONS},
-    **{f"{precision}_mediapipe": "MediaPipe's FaceDetector" for precision in PRECISIONS},
-}
 OUTPUTS = {
     "detection_boxes": ("[1, {detections}, 4]", "ymin, xmin, ymax, xmax in fractions of the picture, best first"),
     "detection_classes": ("[1, {detections}]", "always 0, face"),
@@ -47,15 +37,16 @@ class CardError(Exception):
     """A model card that cannot be read; the message names it and the way out."""
 
 
-def file_entry(paths: list[pathlib.Path], kind, detector: FaceDetector) -> dict:
+def file_entry(paths: list[pathlib.Path], kind, detector: FaceDetector, hardware: str) -> dict:
     """What the card says of a file, and of those that it needs beside it.
 
     paths: the file that is opened first.  kind: Kind of facedet.export.formats.base.  detector: the file, opened.
+    hardware: what the file is for.
     """
     first, *others = [{"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for path in paths]
     entry = {"file": first.pop("file"), "kind": str(kind), **first, **({"beside": others} if others else {})}
     taken = "uint8" if kind.precision == "int8" else "float32"
-    return {**entry, "input": taken, "outputs": detector.output_names, "hardware": HARDWARE[str(kind)]}
+    return {**entry, "input": taken, "outputs": detector.output_names, "hardware": hardware}
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 
 
-def main(description: str, make_format: Callable, argv=None) -> int:
+def main(name: str, description: str, make_format: Callable, argv=None) -> int:
     """The exit code: 0, 1 for what cannot be exported, 2 for files that do not compute what their checkpoint does.
 
-    make_format: () -> a formats.base.Format. Nothing heavy is imported before the options are read.
+    name: of the command, as it is typed.  make_format: () -> a formats.base.Format. Nothing heavy is imported before the options are read.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--pipeline_config_path", required=True)
     parser.add_argument("--checkpoint_dir", required=True, help="a folder, of which the newest is taken, or a checkpoint's prefix")
     parser.add_argument("--output_dir", required=True, help="a folder of its own: it is replaced whole")

@@ -77,7 +77,7 @@ def export(
             for path in paths:
                 path.write_bytes(written[path.suffix])
             detectors[str(kind)] = export_format.open(paths[0], protocol.LEAST_SCORE)
-            files.append(card.file_entry(paths, kind, detectors[str(kind)]))
+            files.append(card.file_entry(paths, kind, detectors[str(kind)], export_format.hardware(kind)))
             precisions[str(kind)] = kind.precision
             references[str(kind)] = "checkpoint" if kind.precision == "int8" else in_float
         report = _parity_report(recipe, detectors, references, precisions, parity_images)

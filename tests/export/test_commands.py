@@ -172,6 +172,7 @@ def test_the_error_of_landmarks_goes_into_the_card(export, annotated, some_pictu
 def landmark_card(folder: pathlib.Path) -> dict:
     """The shipped card as that of a detector with landmarks, of padded pictures."""
     from facedet.export.formats.base import BOXES, RAW, SUPPRESSED, Kind
+    from facedet.export.formats.tflite import TFLite
     from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS
 
     told, files = card.read(SHIPPED), []
@@ -181,7 +182,7 @@ def landmark_card(folder: pathlib.Path) -> dict:
         path = folder / f"x_{kind}.tflite"
         path.write_bytes(str(kind).encode())
         opened = types.SimpleNamespace(output_names=outputs)
-        files.append(card.file_entry([path], kind, opened))
+        files.append(card.file_entry([path], kind, opened, TFLite().hardware(kind)))
     rows = [{**row, "median_landmarks": value} for row, value in zip(told["parity"]["rows"], (0.0123, None), strict=False)]
     parity_of = {**told["parity"], "rows": rows, "limits": parity.limits_in_words(rows)}
     told["input"]["padding"] = {"place": "end", "fill": [127, 127, 127]}

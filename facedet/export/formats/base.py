@@ -38,6 +38,9 @@ class Format(Protocol):
     def kinds(self, detector: Detector) -> list[Kind]:
         """The files of a detector."""
 
+    def hardware(self, kind: Kind) -> str:
+        """What a file of the kind is for, in the model card."""
+
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
         """{suffix: a whole file}. int8 needs the ranges of `quantizable`: NotQuantizableError where one was never collected."""
 

@@ -34,6 +34,9 @@ class NCNN:
     def kinds(self, detector: Detector) -> list[Kind]:
         return [Kind(precision, RAW) for precision in ("float32", "float16")]
 
+    def hardware(self, kind: Kind) -> str:
+        return "CPU with ncnn" + (", half the size" if kind.precision == "float16" else "; the reference")
+
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
         """Input 'image', w x h x 3, RGB 0..255 as Mat::from_pixels gives it; normalization is inside.
 

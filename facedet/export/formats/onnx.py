@@ -26,6 +26,13 @@ from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OU
 
 BATCH = "batch"  # the name of the dimension that raw files leave open
 
+_HARDWARE = {
+    "int8": "CPU with onnxruntime",
+    "float16": "CPU with onnxruntime, half the size, computed in float32",
+    "float32": "CPU with onnxruntime; the reference",
+}
+_RAW = ", any batch, NMS by the client"
+
 
 class ONNX:
     """A formats.base.Format."""
@@ -34,6 +41,9 @@ class ONNX:
 
     def kinds(self, detector: Detector) -> list[Kind]:
         return [Kind(precision, variant) for precision in PRECISIONS for variant in (SUPPRESSED, RAW)]
+
+    def hardware(self, kind: Kind) -> str:
+        return _HARDWARE[kind.precision] + (_RAW if kind.variant == RAW else "")
 
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
         """Input 'image' [B, H, W, 3] RGB 0..255, uint8 for int8 and float32 else; normalization is inside. B: 1, in raw files any number.

@@ -25,6 +25,17 @@ from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OU
 
 INPUT = "image"
 
+_HARDWARE = {
+    "int8": "CPU of a phone or board, NPU",
+    "int8_raw": "CPU or NPU of a client that does its own NMS",
+    "float16": "CPU, where int8 is not wanted",
+    "float16_raw": "GPU (it refuses the NMS operator)",
+    "float32": "CPU; the reference",
+    "float32_raw": "GPU in full precision; conversion to other formats",
+    **{f"{precision}_{BOXES}": "MediaPipe's ObjectDetector: boxes without landmarks" for precision in PRECISIONS},
+    **{f"{precision}_{MEDIAPIPE}": "MediaPipe's FaceDetector" for precision in PRECISIONS},
+}
+
 
 class TFLite:
     """A formats.base.Format. Bodies are converted once a network and precision."""
@@ -38,6 +49,9 @@ class TFLite:
         variants = (SUPPRESSED, RAW, BOXES) if detector.num_points else (SUPPRESSED, RAW)
         variants += (MEDIAPIPE,) if detector.is_mediapipes else ()
         return [Kind(precision, variant) for precision in PRECISIONS for variant in variants]
+
+    def hardware(self, kind: Kind) -> str:
+        return _HARDWARE[str(kind)]
 
     def write(self, detector: Detector, quantizable: QuantizableNetwork, kind: Kind) -> dict[str, bytes]:
         """Input 'image' [1, H, W, 3] RGB 0..255, uint8 for int8 and float32 else; normalization is inside.
