@@ -22,7 +22,8 @@ def extent(least_and_greatest):
     """[2], least and greatest of each replica's -> [2] of all; nothing in it takes a gradient."""
     if count() == 1:
         return least_and_greatest
-    every = tf.distribute.get_replica_context().all_gather(tf.stop_gradient(least_and_greatest)[None], axis=0)
+    own = tf.one_hot(tf.distribute.get_replica_context().replica_id_in_sync_group, count())
+    every = total(own[:, None] * tf.stop_gradient(least_and_greatest))  # [replicas, 2]
     return tf.stack([tf.reduce_min(every[:, 0]), tf.reduce_max(every[:, 1])])
 
 

@@ -30,11 +30,8 @@ flags.DEFINE_integer("eval_every_n", 1000, "Steps between evaluations; the last 
 flags.DEFINE_enum(
     "strategy",
     "auto",
-    ["auto", "cpu", "gpu", "mirrored", "multi_worker"],
-    "Devices: auto takes the workers of TF_CONFIG, else all GPUs, else the CPU. The config's batch_size is that of all together.",
-)
-flags.DEFINE_enum(
-    "precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"], "What the network computes in; weights stay float32."
+    ["auto", "cpu", "gpu", "mirrored"],
+    "Devices: auto takes all GPUs, else the CPU. The config's batch_size is that of all together.",
 )
 FLAGS = flags.FLAGS
 
@@ -56,7 +53,7 @@ def main(unused_argv) -> None:
         sys.exit("error: --pipeline_config_path and --model_dir (or --checkpoint_dir) are needed.")
     logging.set_verbosity(logging.ERROR)
     try:
-        devices = None if values["checkpoint_dir"] else strategy.choose(values["strategy"], values["precision"])
+        devices = None if values["checkpoint_dir"] else strategy.choose(values["strategy"])
         recipe = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
         if values["checkpoint_dir"]:
             _evaluate_checkpoints(recipe, values)
@@ -73,13 +70,7 @@ def main(unused_argv) -> None:
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
         trainer.Trainer(recipe, values["model_dir"], commands=commands, devices=devices).train(schedule)
-    except (
-        pipeline_config.ConfigError,
-        records.RecordsError,
-        checkpoints.CheckpointError,
-        trainer.NotFiniteError,
-        strategy.WorkerLostError,
-    ) as error:
+    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -95,7 +86,7 @@ def _values() -> dict:
     known = flags.FLAGS
     names = ("model_dir", "pipeline_config_path", "num_train_steps", "eval_training_data", "sample_1_of_n_eval_examples",
              "sample_1_of_n_eval_on_train_examples", "hparams_overrides", "checkpoint_dir", "run_once", "checkpoint_every_n",
-             "eval_every_n", "strategy", "precision")  # fmt: skip
+             "eval_every_n", "strategy")  # fmt: skip
     if FLAGS is known and not known.is_parsed():
         known.mark_as_parsed()
     return {name: getattr(FLAGS, name, known[name].default) for name in names}

@@ -26,7 +26,6 @@ def dataset(
     batch_size: int,
     seed: int | None = None,
     on_undecodable: Callable[[str], None] = _refuse,
-    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Endless shuffled batches of {image float32 [B, H, W, 3] RGB 0..255, groundtruth_boxes [B, M, 4] ymin xmin ymax xmax,
     groundtruth_weights [B, M], points_yx [B, M, 5, 2] y x, num_boxes [B], name [B]}. Coordinates are fractions of the input.
@@ -35,7 +34,6 @@ def dataset(
 
     seed: of the pictures' order.  on_undecodable: told the name of each picture that is left out because it cannot be decoded;
     what it raises ends the dataset with a tf.errors.OpError.
-    part: (i, n): one of n readers, of every n-th file, or where there are fewer, of every n-th picture.
     Raises ConfigError naming the augmentation that cannot be honoured.
     """
     plan = steps.plan(augmentation, input)
@@ -58,15 +56,8 @@ def dataset(
         faces = {BOXES: picture.boxes, WEIGHTS: picture.weights, POINTS: picture.points, "num_boxes": tf.shape(picture.boxes)[0]}
         return {IMAGE: picture.image, **faces, "name": name}
 
-    index, readers = part
-    own = sorted(paths)[index::readers] if len(paths) >= readers else sorted(paths)
-    files = tf.data.Dataset.from_tensor_slices(own).shuffle(len(own), seed=seed).repeat()
-
-    def read(path):
-        found = tf.data.TFRecordDataset(path)
-        return found if len(paths) >= readers else found.shard(readers, index)
-
-    records = files.interleave(read, cycle_length=min(len(own), 4), block_length=4)
+    files = tf.data.Dataset.from_tensor_slices(sorted(paths)).shuffle(len(paths), seed=seed).repeat()
+    records = files.interleave(tf.data.TFRecordDataset, cycle_length=min(len(paths), 4), block_length=4)
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": seed is not None}
     examples = records.shuffle(512, seed=seed).interleave(decoded_or_left_out, **parallel).map(example, **parallel)
     padding = {IMAGE: 0.0, BOXES: 0.0, WEIGHTS: 0.0, POINTS: float("nan"), "num_boxes": 0, "name": ""}

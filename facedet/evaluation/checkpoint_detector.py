@@ -62,5 +62,4 @@ class CheckpointDetector:
     def _predictions(self, images):
         normalized = self.detector.input.normalize(tf.cast(images, tf.float32))
         forward = self.quantizable.simulate if self.quantize else self.quantizable.network
-        outputs = {name: tf.cast(head, tf.float32) for name, head in forward(normalized, training=False).items()}  # of mixed precision
-        return tuple(self.detector.decode(outputs))
+        return tuple(self.detector.decode(forward(normalized, training=False)))

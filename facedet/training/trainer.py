@@ -20,7 +20,6 @@ from facedet.detectors import registry
 from facedet.detectors.base import Faces
 from facedet.evaluation import protocol, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
-from facedet.keras2 import keras
 from facedet.od_api import optimizers
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
@@ -54,7 +53,7 @@ class Trainer:
     """One training run in `model_dir`; a run that is there already is gone on with.
 
     commands: those that made this run, for its record.
-    devices: what it trains on; the recipe's batch is that of all replicas together, and only the chief writes.
+    devices: what it trains on; the recipe's batch is that of all replicas together.
     Raises ConfigError, RecordsError, CheckpointError before anything long begins.
     """
 
@@ -65,7 +64,7 @@ class Trainer:
         self.train_paths, self.eval_paths = pipeline_config.check_data(recipe)
         self.delay = recipe.quantization.delay if recipe.quantization else None
         self.decay = recipe.training.moving_average_decay
-        with self.devices.scope():
+        with self.devices.strategy.scope():
             self._build()
         state = {"weights": self.weights, "optimizer": self.optimizer, "step": self.step}
         if self.average:
@@ -75,7 +74,6 @@ class Trainer:
         self._restore(state | {"best": self.best})
         self.last = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir), KEPT_CHECKPOINTS, checkpoint_name="ckpt")
         self.best_manager = tf.train.CheckpointManager(self.checkpoint, str(self.model_dir / "best"), 1, checkpoint_name="ckpt")
-        self._asked = tf.Variable(0.0)  # whether this worker was told to stop
         self.undecodable: set[str] = set()  # names of pictures that are left out
         self.facts = self._facts()
         self.record = run_record.RunRecord(self.model_dir, self.facts)
@@ -90,8 +88,6 @@ class Trainer:
         self.teacher = Teacher(training.teacher, self.detector) if training.teacher else None
         self.step = replicas.variable(tf.constant(0, tf.int64), "step")
         self.optimizer, self.learning_rate = optimizers.build(training.optimizer, self.step, training.one_cycle)
-        if self.devices.precision == "mixed_float16":
-            self.optimizer = keras.mixed_precision.LossScaleOptimizer(self.optimizer)
         self.optimizer._create_all_weights(self.detector.network.trainable_variables)  # they are there to be restored
         self.average = {name: replicas.variable(weight.numpy()) for name, weight in self.weights.items()} if self.decay else {}
         self.quantized = replicas.variable(False, "quantized")  # whether a step was trained with fake quantization
@@ -119,32 +115,23 @@ class Trainer:
         if self.reached >= schedule.num_steps:
             self.say(f"Nothing to train: step {self.reached} of {schedule.num_steps} is reached.")
             return metrics
-        writer = tf.summary.create_noop_writer()
-        if self.devices.is_chief:
-            self.model_dir.mkdir(parents=True, exist_ok=True)
-            self._remove_halves()
-            _write_config(self.recipe, self.model_dir)
-            writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        self._remove_halves()
+        _write_config(self.recipe, self.model_dir)
+        writer = tf.summary.create_file_writer(str(self.model_dir / "train"))
         dataset = self.dataset()
         batches = iter(dataset)
         forward, train_step = None, None
         progress = tqdm(total=schedule.num_steps, initial=self.reached, unit="step", desc="train", mininterval=2, file=sys.stderr)
-        with (
-            self._full_disk_named(),
-            self.devices.lost_worker_named(lambda: self.reached),
-            stop_signals.stop_signals() as stop,
-            writer.as_default(),
-        ):
-            window, told_to_stop = time.perf_counter(), False
-            while self.reached < schedule.num_steps and not told_to_stop:
+        with self._full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
+            window = time.perf_counter()
+            while self.reached < schedule.num_steps and not stop:
                 if forward != (wanted := self.forward()):
                     forward, train_step = wanted, self.build_step(wanted, dataset.element_spec)
                     window = time.perf_counter()
                 rate = self.learning_rate()
                 batch = self._next(batches)
-                self._asked.assign(float(bool(stop)))
                 losses = {name: float(value) for name, value in train_step(batch).items()}
-                told_to_stop = losses.pop("stop", float(bool(stop))) > 0
                 step = self.reached
                 self._require_finite(losses, step, batch)
                 progress.update()
@@ -157,20 +144,13 @@ class Trainer:
                 if schedule.save_every and step % schedule.save_every == 0:
                     self.save()
                 last = step >= schedule.num_steps
-                if (
-                    self.eval_paths
-                    and self.devices.is_chief
-                    and (last or (schedule.evaluate_every and step % schedule.evaluate_every == 0))
-                ):
+                if self.eval_paths and (last or (schedule.evaluate_every and step % schedule.evaluate_every == 0)):
                     self.save()
                     metrics = self.evaluate(schedule)
                     window = time.perf_counter()
         progress.close()
         self.save()
-        if told_to_stop:
-            if not stop:
-                self.say(f"Another worker was told to stop: stopped at step {self.reached}. The same command goes on from here.")
-                raise SystemExit(1)
+        if stop:
             self.say(f"Stopped by {stop[0].name} at step {self.reached}; saved. The same command goes on from here.")
             raise SystemExit(128 + stop[0].value)
         return metrics
@@ -195,7 +175,7 @@ class Trainer:
 
         CheckpointError where the disk is full.
         """
-        if self.devices.is_chief and not (self.last.latest_checkpoint or "").endswith(f"-{self.reached}"):
+        if not (self.last.latest_checkpoint or "").endswith(f"-{self.reached}"):
             self._write(self.last)
 
     def _write(self, manager: tf.train.CheckpointManager) -> None:
@@ -286,13 +266,11 @@ class Trainer:
         return self.quantizable.simulate if self.quantizing else self.quantizable.observe
 
     def dataset(self):
-        """The endless batches of this worker, a part for each of its replicas."""
+        """The endless batches, a part for each replica."""
         size = self.recipe.training.batch_size // self.devices.num_replicas
 
-        def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            part = context.input_pipeline_id, context.num_input_pipelines
-            told = {"on_undecodable": self._leave_out, "part": part}
-            return pipeline.dataset(self.train_paths, self.recipe.augmentation, self.detector.input, size, **told)
+        def read(_context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pipeline.dataset(self.train_paths, self.recipe.augmentation, self.detector.input, size, on_undecodable=self._leave_out)
 
         # names have no place on a GPU: what a step takes goes there when it takes it
         options = tf.distribute.InputOptions(experimental_fetch_to_device=False)
@@ -305,7 +283,6 @@ class Trainer:
             self.say(f"step {self.reached}: fake quantization is on (graph_rewriter.quantization.delay: {self.delay}).")
         training, detector = self.recipe.training, self.detector
         variables, devices = detector.network.trainable_variables, self.devices
-        scales_loss = devices.precision == "mixed_float16"
 
         def replica_step(batch):
             """The losses divide by what the global batch holds: their sums over the replicas, and the gradients', are one device's."""
@@ -313,19 +290,13 @@ class Trainer:
             with tf.GradientTape() as tape:
                 images = detector.input.normalize(batch[pipeline.IMAGE])
                 outputs = forward(images, training=not training.freeze_batch_norm)
-                outputs = {name: tf.cast(head, tf.float32) for name, head in outputs.items()}
                 losses = detector.losses(outputs, faces)
                 if self.teacher:
                     losses |= self.teacher.losses(images, outputs)
                 if self.recipe.loss.regularization and detector.network.losses:
                     losses["Loss/regularization_loss"] = tf.add_n(detector.network.losses) / devices.num_replicas
                 losses["Loss/total_loss"] = tf.add_n(list(losses.values()))
-                learned = losses["Loss/total_loss"]
-                learned = self.optimizer.get_scaled_loss(learned) if scales_loss else learned
-            gradients = replicas.total(tape.gradient(learned, variables))
-            gradients = self.optimizer.get_unscaled_gradients(gradients) if scales_loss else gradients
-            if devices.num_workers > 1:
-                losses["stop"] = tf.identity(self._asked)
+            gradients = replicas.total(tape.gradient(losses["Loss/total_loss"], variables))
             losses = dict(zip(losses, tf.unstack(replicas.total(tf.stack(list(losses.values())))), strict=True))
             if training.gradient_clipping > 0:
                 gradients, losses["gradient_norm"] = tf.clip_by_global_norm(gradients, training.gradient_clipping)
@@ -362,9 +333,7 @@ class Trainer:
                 self.weights[name].assign(value)
 
     def _require_finite(self, losses: dict, step: int, batch) -> None:
-        # a float16 gradient that overflows is left out, and the loss scaled less, by its optimizer
-        scales_loss = self.devices.precision == "mixed_float16"
-        if all(math.isfinite(value) for name, value in losses.items() if not (scales_loss and name == "gradient_norm")):
+        if all(math.isfinite(value) for value in losses.values()):
             return
         local = self.devices.strategy.experimental_local_results(batch["name"])
         names = ", ".join(name.decode() for part in local for name in part.numpy())
