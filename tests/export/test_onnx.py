@@ -51,6 +51,7 @@ def litert(small):
 
 def test_the_kinds_are_each_precision_raw_and_with_suppression(small):
     assert set(ONNX().kinds(small.detector)) == {Kind(precision, variant) for precision in PRECISIONS for variant in (SUPPRESSED, RAW)}
+    assert all("onnxruntime" in ONNX().hardware(kind) for kind in ONNX().kinds(small.detector))
 
 
 def by_onnxruntime(data: bytes, images) -> dict[str, np.ndarray]:

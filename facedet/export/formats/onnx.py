@@ -94,11 +94,6 @@ def raw_model(detector: Detector, quantizable: QuantizableNetwork, batch: int | 
     return model
 
 
-def network_model(detector: Detector, quantizable: QuantizableNetwork) -> onnx.ModelProto:
-    """The network alone: image RGB 0..255 float32 [1, 3, H, W] -> {head: map [1, c, h, w]}, for converters that put images so."""
-    return onnx_network.write(quantizable, detector.input, "float32", 1, channels_first=True)
-
-
 def _suppressed_model(detector: Detector, quantizable: QuantizableNetwork, precision: str) -> onnx.ModelProto:
     def tail(heads):
         found = detector.decode(heads)
