@@ -13,7 +13,7 @@ FOLDERS = (
     ".",
     "configs",
     "dataset_tools",
-    "examples/android",
+    "examples/*",
     "exported_models",
     "exported_models/*",
     "facedet/detectors",
