@@ -1,0 +1,55 @@
+"""Every shipped detector as ONNX and ncnn: onnxruntime, OpenCV and ncnn find in a photograph what LiteRT finds with the shipped files."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT
+from skimage import data
+
+from facedet import FaceDetector
+from facedet.evaluation.checkpoint_detector import CheckpointDetector
+from facedet.export.formats.base import RAW, Kind
+from facedet.export.formats.ncnn import NCNN
+from facedet.export.formats.onnx import ONNX
+from facedet.recipe import pipeline_config
+from facedet.runtime import boxes
+
+FOLDERS = sorted(path.parent for path in (ROOT / "exported_models").glob("*/model_card.json"))
+SCORE = {"float32": 0.01, "int8": 0.03}  # against float16 kernels, and against int8 of another runtime
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+def detectors(request, tmp_path_factory):
+    """(folder, {'onnx float32', 'onnx int8', 'ncnn float32': FaceDetector of the raw file})"""
+    recipe = pipeline_config.read(str(ROOT / "configs" / f"{request.param.name}.config"))
+    reference = CheckpointDetector.from_checkpoint(recipe, str(request.param / "checkpoint"))
+    made, found = tmp_path_factory.mktemp("elsewhere"), {}
+    for name, form in (("onnx float32", ONNX()), ("onnx int8", ONNX()), ("ncnn float32", NCNN())):
+        files = form.write(reference.detector, reference.quantizable, Kind(name.split()[1], RAW))
+        for suffix, content in files.items():
+            (made / f"{name.replace(' ', '_')}{suffix}").write_bytes(content)
+        found[name] = FaceDetector(made / f"{name.replace(' ', '_')}{form.suffixes[0]}", score_threshold=0.3)
+    return request.param, found
+
+
+@pytest.mark.parametrize("name", ["onnx float32", "onnx int8", "ncnn float32"])
+def test_the_same_faces_are_found(detectors, name):
+    folder, found = detectors
+    precision = name.split()[1]
+    shipped = folder / f"{folder.name}_{'int8' if precision == 'int8' else 'float16'}_raw.tflite"
+    expected = FaceDetector(shipped, score_threshold=0.3).detect(data.astronaut())
+    faces = found[name].detect(data.astronaut())
+    assert len(faces) == len(expected) >= 1
+    overlaps = boxes.iou(expected.boxes, faces.boxes)
+    assert (overlaps.max(1) > 0.95).all()
+    np.testing.assert_allclose(faces.scores[overlaps.argmax(1)], expected.scores, atol=SCORE[precision])
+
+
+def test_opencv_gives_the_same_numbers(detectors):
+    _, found = detectors
+    detector = found["onnx float32"]
+    image = cv2.resize(data.astronaut(), detector.input.size[::-1])
+    net = cv2.dnn.readNetFromONNX(str(detector.path))
+    net.setInput(image[None].astype(np.float32))
+    scores = net.forward("raw_scores")
+    np.testing.assert_allclose(scores, detector._backend.run(image)["raw_scores"], atol=1e-4)
