@@ -46,3 +46,20 @@ class Format(Protocol):
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
         """path: of the first suffix, the others beside it. For parity."""
+
+
+def details(detector: Detector, kind: Kind) -> dict:
+    """What FaceDetector must know of a file, packed into it as DETAILS_FILE."""
+    limits = detector.suppression
+    told = {
+        "precision": kind.precision,
+        "with_nms": kind.variant in (SUPPRESSED, BOXES),
+        "max_detections": limits.max_detections,
+        "score_threshold": limits.score_threshold,
+        "iou_threshold": limits.iou_threshold,
+    }
+    if detector.input.resize == "pad":
+        told["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
+    if detector.num_points and kind.variant != BOXES:
+        told["landmarks"] = detector.num_points
+    return told

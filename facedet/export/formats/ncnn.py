@@ -15,7 +15,7 @@ import onnx
 
 from facedet.detectors.base import Detector
 from facedet.export.formats import metadata
-from facedet.export.formats.base import RAW, Kind, NotConvertibleError
+from facedet.export.formats.base import RAW, Kind, NotConvertibleError, details
 from facedet.export.formats.onnx import raw_model
 from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime import ncnn_file
@@ -56,20 +56,8 @@ class NCNN:
             layer._replace(options={"0": f"{width}", "1": f"{height}", "2": "3"}) if layer.kind == "Input" else layer for layer in layers
         ]
         param = ncnn_file.write(layers).encode()
-        limits = detector.suppression
-        details = {
-            "precision": kind.precision,
-            "with_nms": False,
-            "max_detections": limits.max_detections,
-            "score_threshold": limits.score_threshold,
-            "iou_threshold": limits.iou_threshold,
-        }
-        if detector.input.resize == "pad":
-            details["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
-        if detector.num_points:
-            details["landmarks"] = detector.num_points
-        details |= {"outputs": names, "digest": ncnn_file.digest(param, weights)}
-        return {".param": param, ".bin": metadata.append_files(weights, details)}
+        told = details(detector, kind) | {"outputs": names, "digest": ncnn_file.digest(param, weights)}
+        return {".param": param, ".bin": metadata.append_files(weights, told)}
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
         return FaceDetector(path, score_threshold)  # on a busy machine threads of ncnn that wait for each other take minutes

@@ -18,7 +18,7 @@ from onnx import TensorProto, compose, helper
 from facedet.assign import codecs
 from facedet.detectors.base import Detector
 from facedet.export.formats import onnx_network
-from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind, NotConvertibleError
+from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind, NotConvertibleError, details
 from facedet.export.formats.onnx_network import OPSET
 from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime.backends.base import DETAILS_FILE
@@ -56,21 +56,10 @@ class ONNX:
         """
         if kind.precision == "int8":
             quantizable.check_ranges()
-        raw, limits = kind.variant == RAW, detector.suppression
+        raw = kind.variant == RAW
         model = raw_model(detector, quantizable, BATCH, kind.precision) if raw else _suppressed_model(detector, quantizable, kind.precision)
-        details = {
-            "precision": kind.precision,
-            "with_nms": not raw,
-            "max_detections": limits.max_detections,
-            "score_threshold": limits.score_threshold,
-            "iou_threshold": limits.iou_threshold,
-        }
-        if detector.input.resize == "pad":
-            details["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
-        if detector.num_points:
-            details["landmarks"] = detector.num_points
         model.doc_string = f"facedet face detector, {kind.precision}, {'raw' if raw else 'with NMS'}"
-        helper.set_model_props(model, {DETAILS_FILE: json.dumps(details)})
+        helper.set_model_props(model, {DETAILS_FILE: json.dumps(details(detector, kind))})
         return {".onnx": model.SerializeToString(deterministic=True)}
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:

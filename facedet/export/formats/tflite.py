@@ -18,7 +18,7 @@ import tensorflow as tf
 from facedet.assign import codecs
 from facedet.detectors.base import Detector
 from facedet.export.formats import flatbuffer, metadata
-from facedet.export.formats.base import BOXES, MEDIAPIPE, PRECISIONS, RAW, SUPPRESSED, Kind
+from facedet.export.formats.base import BOXES, MEDIAPIPE, PRECISIONS, RAW, SUPPRESSED, Kind, details
 from facedet.quantization.network import QuantizableNetwork
 from facedet.runtime import mediapipe
 from facedet.runtime.detector import OUTPUTS_RAW_LANDMARKS, OUTPUTS_WITH_NMS, OUTPUTS_WITH_NMS_LANDMARKS, FaceDetector
@@ -83,18 +83,7 @@ class TFLite:
             detector.input, names, limits.max_detections if with_nms else _boxes(joined, outputs[names[0]]), description
         )
         packed = flatbuffer.finish(joined, INPUT, {name: outputs[name] for name in names}, description, (metadata.NAME, about))
-        details = {
-            "precision": kind.precision,
-            "with_nms": with_nms,
-            "max_detections": limits.max_detections,
-            "score_threshold": limits.score_threshold,
-            "iou_threshold": limits.iou_threshold,
-        }
-        if detector.input.resize == "pad":
-            details["padding"] = {"place": detector.input.pad_place, "fill": list(detector.input.fill)}
-        if with_points:
-            details["landmarks"] = detector.num_points
-        return {".tflite": metadata.append_files(packed, details)}
+        return {".tflite": metadata.append_files(packed, details(detector, kind))}
 
     def open(self, path: pathlib.Path, score_threshold: float) -> FaceDetector:
         return FaceDetector(path, score_threshold, num_threads=2)
