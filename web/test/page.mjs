@@ -53,12 +53,22 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.panes[0].faces);
     await route.continue();
   });
   const late = page.waitForResponse((response) => response.url().endsWith(slowUrl));
+  await page.evaluate(() => { // a search that takes longer than the quick one's arrival
+    const { detector } = globalThis.facedet.panes[0];
+    const { detect } = detector;
+    globalThis.misused = [];
+    detector.detect = async (...given) => {
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      return detect.apply(detector, given).catch((error) => globalThis.misused.push(`used when it was deleted: ${error.message}`) && []);
+    };
+  });
+  await page.$eval('#score', (range) => range.dispatchEvent(new Event('input')));
   await page.selectOption('#detector', { label: slow });
   await page.selectOption('#detector', { label: quick });
-  await page.$eval('#score', (range) => range.dispatchEvent(new Event('input')));
   await late;
   await page.waitForFunction((label) => globalThis.facedet.panes[0].label === label, quick);
   await page.waitForTimeout(800); // for a program that still takes the late one
+  misused.push(...(await page.evaluate(() => globalThis.misused)));
   seen.twoChoices = { label: await page.evaluate(() => globalThis.facedet.panes[0].label), faces: (await faces(page)).length, misused,
                       status: await status(page), caption: await page.textContent('#first figcaption'), wanted: quick };
   await page.unroute(`**/${slowUrl}`);
