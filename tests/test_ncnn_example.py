@@ -1,4 +1,4 @@
-"""examples/ncnn: faces.hpp gives the faces that FaceDetector does; detect.cpp fits what it says of ncnn's types."""
+"""examples/ncnn: faces.hpp gives the faces that FaceDetector does, resize.hpp its pictures; detect.cpp fits what it says of ncnn's types."""
 
 import dataclasses
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from facedet.runtime import boxes
-from facedet.runtime.input_spec import InputSpec
+from facedet.runtime.input_spec import InputSpec, resize
 from facedet.runtime.suppression import suppress
 
 EXAMPLE = ROOT / "examples" / "ncnn"
@@ -54,6 +54,25 @@ def test_suppression_leaves_what_does_not_overlap(golden):
     text = "\n".join(["0 100 100 100 100 0.5 0.5 10 4 0", *rows])
     given = subprocess.run([golden], input=text, capture_output=True, text=True, check=True).stdout
     assert [line.split()[0] for line in given.splitlines()] == ["0.899999976", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def resizing(tmp_path_factory):
+    program = tmp_path_factory.mktemp("resizing") / "resize"
+    subprocess.run([*COMPILE, "-o", program, EXAMPLE / "check" / "resize.cpp"], check=True)
+    return program
+
+
+@pytest.mark.parametrize("height, width, levels", [(224, 224, 1), (512, 512, 1), (683, 1024, 5), (90, 61, 1), (1, 3, 1)])
+def test_the_resized_picture_is_facedetectors(resizing, height, width, levels):
+    """Pillow rounds twice, and from four times the size on it goes in two steps."""
+    from skimage import data
+
+    picture = resize(data.astronaut(), height, width)
+    head = f"{width} {height} 224 200 ".encode()
+    given = subprocess.run([resizing], input=head + picture.tobytes(), capture_output=True, check=True).stdout
+    made, expected = np.frombuffer(given, np.uint8).reshape(200, 224, 3).astype(int), resize(picture, 200, 224)
+    assert np.abs(made - expected).max() <= levels and np.abs(made - expected).mean() < 0.5
 
 
 def test_the_program_fits_its_types():

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "faces.hpp"
+#include "resize.hpp"
 
 static const facedet::Limits LIMITS = {0.5f, 0.5f, 300};  // least score, IoU, number: the card's, the score as you need it
 
@@ -67,12 +68,13 @@ int main(int count, char** words) {
     }
 
     const facedet::Placement at = facedet::place(fit, input_width, input_height, picture.width, picture.height);
-    const ncnn::Mat resized = ncnn::Mat::from_pixels_resize(picture.rgb.data(), ncnn::Mat::PIXEL_RGB, picture.width, picture.height, at.width, at.height);
+    const std::vector<float> rgb = facedet::resized(picture.rgb.data(), picture.width, picture.height, at.width, at.height);
     ncnn::Mat image(input_width, input_height, 3);  // RGB 0..255: the network normalizes by itself
     for (int channel = 0; channel < 3; channel++) {
         image.channel(channel).fill(count == 8 ? float(std::atof(words[5 + channel])) : 0.f);
-        for (int row = 0; row < at.height; row++)
-            std::copy_n(resized.channel(channel).row(row), at.width, image.channel(channel).row(at.top + row) + at.left);
+        for (int y = 0; y < at.height; y++)
+            for (int x = 0; x < at.width; x++)
+                image.channel(channel).row(at.top + y)[at.left + x] = rgb[3 * (std::size_t(y) * at.width + x) + channel];
     }
 
     ncnn::Extractor extractor = net.create_extractor();

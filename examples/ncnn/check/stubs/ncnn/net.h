@@ -7,14 +7,10 @@ namespace ncnn {
 
 class Mat {
 public:
-    enum PixelType { PIXEL_RGB = 1 };
     Mat();
     Mat(int w, int h, int c);
-    static Mat from_pixels_resize(const unsigned char* pixels, int type, int w, int h, int target_width, int target_height);
     Mat channel(int c);
-    const Mat channel(int c) const;
     float* row(int y);
-    const float* row(int y) const;
     void fill(float value);
     operator float*();
     operator const float*() const;
