@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from facedet.augment.fitting import fitted_size
+from facedet.augment.fitting import fitted_size, resize, scaled, stretch
 from facedet.augment.picture import NUM_POINTS, Picture, show_faces, whole_points
-from facedet.augment.windows import WindowStep, common_part, on_canvas, overlap, scale_of_equal_area
+from facedet.augment.windows import WindowStep, common_part, on_canvas, overlap, size_of_equal_area
 from facedet.data.records import Keys
 from facedet.runtime.input_spec import InputSpec
 
@@ -27,10 +27,12 @@ def parse(serialized) -> tuple:
     return parsed[Keys.SOURCE_ID], Picture(parsed[Keys.ENCODED], boxes, whole_points(points), parsed[Keys.WEIGHT])
 
 
-def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, every_pixel: bool) -> Picture:
-    """Does the window steps while decoding. every_pixel: at full scale; else at the least that still covers the input."""
+def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, full_scale: bool) -> Picture:
+    """Does the window steps while decoding. full_scale: the picture's own, for steps that follow; else its size in the input, to which
+    it is scaled once."""
     if not steps:
-        return picture._replace(image=tf.io.decode_jpeg(picture.image, channels=3))
+        whole = picture._replace(image=tf.io.decode_jpeg(picture.image, channels=3))
+        return whole if full_scale else resize(whole, input)
     shape = tf.io.extract_jpeg_shape(picture.image)[:2]
     window = shown = tf.concat([[0, 0], shape], 0)  # shown: the part of it that is picture; what a step has left out stays out
     exceeds = False
@@ -42,17 +44,14 @@ def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, ever
         window = _within(chosen, window)
         exceeds |= step.exceeds
         shown = common_part(window, shown) if exceeds else window
-    wanted = fitted_size(input, window[2:])
-    reduction = tf.constant(0) if every_pixel else _reduction(window[2:], wanted)
-    image = decode_window(picture.image, shown, reduction)
-    if exceeds:
-        scale = 1 / tf.gather(tf.constant(_REDUCTIONS, tf.float32), reduction)
-        if every_pixel:
-            enough = scale_of_equal_area(window, shape, input)
-        else:
-            enough = 2 * tf.reduce_max(tf.cast(wanted, tf.float32) / tf.cast(window[2:], tf.float32))
-        image = on_canvas(image, shown, window, tf.minimum(scale, enough), input.fill)
-    return picture._replace(image=image)
+    if full_scale:
+        image = decode_window(picture.image, shown, tf.constant(0))
+        size = size_of_equal_area(window[2:], shape, input)
+        return picture._replace(image=on_canvas(image, shown, window, size, input.fill) if exceeds else image)
+    size = fitted_size(input, window[2:])
+    image = decode_window(picture.image, shown, _reduction(window[2:], size))
+    image = on_canvas(image, shown, window, size, input.fill) if exceeds else scaled(image, size, 0.0, tf.cast(size, tf.float32))
+    return picture._replace(image=image, pixel_aspect=stretch(window[2:], size))
 
 
 def _within(window, outer):

@@ -15,9 +15,26 @@ def fitted_size(input: InputSpec, shape):
 
 
 def resize(picture: Picture, input: InputSpec) -> Picture:
-    """The picture at its size in the input, float32; each pixel is the mean of those that it stands for, as for InputSpec.prepare()."""
-    size = fitted_size(input, tf.shape(picture.image)[:2])
-    return picture._replace(image=tf.image.resize(picture.image, size, antialias=True))
+    """The picture at its size in the input, float32."""
+    shape = tf.shape(picture.image)[:2]
+    size = fitted_size(input, shape)
+    return picture._replace(
+        image=scaled(picture.image, size, 0.0, tf.cast(size, tf.float32)), pixel_aspect=picture.pixel_aspect * stretch(shape, size)
+    )
+
+
+def scaled(image, size, begin, end):
+    """[H, W, 3] -> float32 [*size, 3], black but for the image, which reaches from `begin` to `end` (y, x in px). Each pixel is the mean
+    of those that it stands for, as for InputSpec.prepare()."""
+    scale = (end - begin) / tf.cast(tf.shape(image)[:2], tf.float32)
+    translation = tf.broadcast_to(begin, [2])
+    return tf.raw_ops.ScaleAndTranslate(images=image[None], size=size, scale=scale, translation=translation, kernel_type="triangle")[0]
+
+
+def stretch(shape, size):
+    """By how much more a picture of `shape` (height, width) is narrowed than lowered where it becomes one of `size`."""
+    height, width = tf.unstack(tf.cast(shape, tf.float32) / tf.cast(size, tf.float32))
+    return width / height
 
 
 def pad(picture: Picture, input: InputSpec) -> Picture:
@@ -32,4 +49,4 @@ def pad(picture: Picture, input: InputSpec) -> Picture:
     image = tf.ensure_shape(tf.pad(picture.image - fill, around) + fill, [*input.size, 3])
     begin, extent = (tf.cast(side, tf.float32) / tf.constant(input.size, tf.float32) for side in (before, shape))
     boxes = picture.boxes * tf.tile(extent, [2]) + tf.tile(begin, [2])
-    return Picture(image, boxes, picture.points * extent + begin, picture.weights)
+    return picture._replace(image=image, boxes=boxes, points=picture.points * extent + begin)

@@ -28,17 +28,20 @@ def rotate(input: InputSpec, probability: float = 0.5, max_degrees: float = 45.0
 
 
 def turn(picture: Picture, angle, fill) -> Picture:
-    """By `angle` in radians, counter-clockwise."""
-    cos, sin = tf.cos(angle), tf.sin(angle)
+    """By `angle` in radians, counter-clockwise; what a stretched picture shows is turned as it was before it was stretched."""
+    cos, sin, aspect = tf.cos(angle), tf.sin(angle), picture.pixel_aspect
     shape = tf.cast(tf.shape(picture.image)[:2], tf.float32)
     y, x = tf.unstack((shape - 1) / 2)
+    across, down = sin / aspect, sin * aspect
     # Where each pixel comes from: (x, y) -> (a x + b y + c, d x + e y + f).
-    source = tf.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0.0, 0.0])
+    source = tf.stack([cos, -across, x - cos * x + across * y, down, cos, y - down * x - cos * y, 0.0, 0.0])
     fill = tf.constant(fill, tf.float32)
     image = tf.raw_ops.ImageProjectiveTransformV3(
         images=(picture.image - fill)[None], transforms=source[None], output_shape=tf.shape(picture.image)[:2], fill_value=0.0,
         interpolation="BILINEAR", fill_mode="CONSTANT",
     )[0] + fill  # fmt: skip
+
+    shape *= tf.stack([1.0, aspect])  # of what it shows
 
     def turned(points_yx):
         offset = (points_yx - 0.5) * shape
@@ -47,8 +50,8 @@ def turn(picture: Picture, angle, fill) -> Picture:
     center = turned((picture.boxes[:, :2] + picture.boxes[:, 2:]) / 2)
     squares = ((picture.boxes[:, 2:] - picture.boxes[:, :2]) / 2 * shape) ** 2
     half = tf.sqrt(tf.stack([squares[:, 0] * cos**2 + squares[:, 1] * sin**2, squares[:, 0] * sin**2 + squares[:, 1] * cos**2], 1)) / shape
-    moved = Picture(image, tf.concat([center - half, center + half], 1), turned(picture.points), picture.weights)
-    return clip_faces(moved, LEAST_VISIBLE)
+    boxes = tf.concat([center - half, center + half], 1)
+    return clip_faces(picture._replace(image=image, boxes=boxes, points=turned(picture.points)), LEAST_VISIBLE)
 
 
 def mirror(probability: float = 0.5) -> Callable:

@@ -14,12 +14,14 @@ class Picture(NamedTuple):
     image: float32 or uint8 [H, W, 3] RGB 0..255; before it is decoded, its JPEG bytes.
     boxes: float32 [n, 4] ymin, xmin, ymax, xmax.  points: float32 [n, 5, 2] y, x, NaN where absent.  Both in fractions of the picture.
     weights: float32 [n], 0 for a face to ignore: neither learned nor background.
+    pixel_aspect: width over height of what a pixel shows; 1 until the picture is stretched to the input.
     """
 
     image: tf.Tensor
     boxes: tf.Tensor
     points: tf.Tensor
     weights: tf.Tensor
+    pixel_aspect: tf.Tensor | float = 1.0
 
 
 def show_faces(picture: Picture, window, shape, least_visible: float) -> Picture:
@@ -38,8 +40,8 @@ def clip_faces(picture: Picture, least_visible: float) -> Picture:
     areas = [(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (clipped, picture.boxes)]
     visible = areas[0] / tf.maximum(areas[1], 1e-12)
     weights = tf.where(visible < least_visible, 0.0, picture.weights)
-    faces = (clipped, whole_points(picture.points), weights)
-    return Picture(picture.image, *(tf.boolean_mask(values, areas[0] > 0) for values in faces))
+    faces = {"boxes": clipped, "points": whole_points(picture.points), "weights": weights}
+    return picture._replace(**{name: tf.boolean_mask(values, areas[0] > 0) for name, values in faces.items()})
 
 
 def whole_points(points):

@@ -39,7 +39,7 @@ def dataset(
     plan = steps.plan(augmentation, input)
 
     def decode(name, picture):
-        return name, decoding.decode(picture, plan.windows, input, plan.every_pixel)
+        return name, decoding.decode(picture, plan.windows, input, full_scale=bool(plan.moves))
 
     def decoded_or_left_out(serialized):
         picture = tf.data.Dataset.from_tensors(serialized).map(decoding.parse)
@@ -49,7 +49,8 @@ def dataset(
     def example(name, picture):
         for step in plan.moves:
             picture = step(picture)
-        picture = fitting.resize(picture, input)
+        if plan.moves:
+            picture = fitting.resize(picture, input)
         for step in plan.last:
             picture = step(picture)
         picture = fitting.pad(picture._replace(image=tf.clip_by_value(picture.image, 0.0, 255.0)), input)

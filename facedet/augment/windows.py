@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from facedet.augment.fitting import fitted_size
+from facedet.augment.fitting import fitted_size, scaled
 from facedet.augment.picture import LEAST_VISIBLE, Picture, show_faces
 from facedet.runtime.input_spec import InputSpec
 
@@ -20,12 +20,11 @@ class WindowStep:
     """Picture -> Picture.
 
     choose: (shape [height, width] px, Picture) -> window int32 [4]: top, left, height, width in px.
-    zooms: it may enlarge a part of the picture.  exceeds: it may reach beyond the picture; that is filled with the input's colour.
+    exceeds: it may reach beyond the picture; that is filled with the input's colour.
     """
 
     choose: Callable
     input: InputSpec
-    zooms: bool
     exceeds: bool
     least_visible: float = LEAST_VISIBLE
 
@@ -39,7 +38,7 @@ class WindowStep:
             return tf.image.crop_to_bounding_box(image, *tf.unstack(window))
         shown = common_part(window, _whole(shape))
         piece = tf.image.crop_to_bounding_box(image, *tf.unstack(shown))
-        return on_canvas(piece, shown, window, tf.minimum(1.0, scale_of_equal_area(window, shape, self.input)), self.input.fill)
+        return on_canvas(piece, shown, window, size_of_equal_area(window[2:], shape, self.input), self.input.fill)
 
 
 def crop_around_faces(
@@ -69,7 +68,7 @@ def crop_around_faces(
 
         return tf.cond(tf.random.uniform([]) < 1 - probability, lambda: _whole(shape), sample)
 
-    return WindowStep(choose, input, zooms=True, exceeds=False, least_visible=least_visible)
+    return WindowStep(choose, input, exceeds=False, least_visible=least_visible)
 
 
 def data_anchor_sampling(input: InputSpec, probability: float = 0.5, scales: tuple[int, ...] = SCALES) -> WindowStep:
@@ -108,7 +107,7 @@ def data_anchor_sampling(input: InputSpec, probability: float = 0.5, scales: tup
         wanted = tf.random.uniform([]) < probability
         return tf.cond(wanted & (tf.shape(faces)[0] > 0), sample, lambda: _whole(shape))
 
-    return WindowStep(choose, input, zooms=True, exceeds=True)
+    return WindowStep(choose, input, exceeds=True)
 
 
 def expand(input: InputSpec, probability: float = 0.5, max_ratio: float = 2.0) -> WindowStep:
@@ -122,7 +121,7 @@ def expand(input: InputSpec, probability: float = 0.5, max_ratio: float = 2.0) -
 
         return tf.cond(tf.random.uniform([]) < probability, sample, lambda: _whole(shape))
 
-    return WindowStep(choose, input, zooms=False, exceeds=True)
+    return WindowStep(choose, input, exceeds=True)
 
 
 def common_part(window, other):
@@ -137,27 +136,19 @@ def overlap(window, other):
     return tf.reduce_all(tf.maximum(window[:2], other[:2]) < tf.minimum(window[:2] + window[2:], other[:2] + other[2:]))
 
 
-def scale_of_equal_area(window, shape, input: InputSpec):
-    """The scale at which a window has no more pixels than the picture and the input, the larger of the two: enough for both."""
-    areas = [tf.reduce_prod(tf.cast(size, tf.float32)) for size in (shape, input.size, window[2:])]
-    return tf.sqrt(tf.maximum(areas[0], areas[1]) / areas[2])
+def size_of_equal_area(size, shape, input: InputSpec):
+    """`size`, less where a window of it had more pixels than the picture and the input, the larger of the two: that is enough for both."""
+    areas = [tf.reduce_prod(tf.cast(extent, tf.float32)) for extent in (shape, input.size, size)]
+    scale = tf.minimum(1.0, tf.sqrt(tf.maximum(areas[0], areas[1]) / areas[2]))
+    return tf.cast(tf.maximum(tf.round(tf.cast(size, tf.float32) * scale), 1), tf.int32)
 
 
-def on_canvas(piece, shown, window, scale, fill):
-    """piece: the window `shown` of a picture, at any resolution -> float32 [height, width, 3] of `window` scaled by `scale`, filled
-    around the piece."""
-    begin, end = (
-        tf.cast(tf.round(tf.cast(edge - window[:2], tf.float32) * scale), tf.int32) for edge in (shown[:2], shown[:2] + shown[2:])
-    )
-    wanted = tf.maximum(end - begin, 1)
-    differs = tf.reduce_max(tf.abs(tf.shape(piece)[:2] - wanted)) > 1  # one pixel is rounding
-    piece = tf.cond(differs, lambda: tf.image.resize(piece, wanted, antialias=True), lambda: tf.cast(piece, tf.float32))
-    begin = tf.maximum(begin, 0)
-    end = begin + tf.shape(piece)[:2]
-    size = tf.maximum(tf.cast(tf.round(tf.cast(window[2:], tf.float32) * scale), tf.int32), end)
-    around = tf.concat([tf.stack([begin, size - end], 1), [[0, 0]]], 0)
+def on_canvas(piece, shown, window, size, fill):
+    """piece: the window `shown` of a picture, at any resolution -> float32 [*size, 3], what `window` shows, filled around the piece."""
+    ratio = tf.cast(size, tf.float32) / tf.cast(window[2:], tf.float32)
+    begin = tf.cast(shown[:2] - window[:2], tf.float32) * ratio
     fill = tf.constant(fill, tf.float32)
-    return tf.pad(piece - fill, around) + fill
+    return scaled(tf.cast(piece, tf.float32) - fill, size, begin, begin + tf.cast(shown[2:], tf.float32) * ratio) + fill
 
 
 def _whole(shape):

@@ -159,9 +159,9 @@ def test_no_more_is_decoded_than_the_input_needs(steps, marked, monkeypatch):
     monkeypatch.setattr(decoding, "decode_window", lambda *given: asked.append(given[2]) or real(*given))
     given = decoding.parse(next(iter(tf.data.TFRecordDataset(marked))))[1]
     windows = pipeline.steps.plan(augmentation("", steps), SQUARE).windows
-    decoded = decoding.decode(given, windows, InputSpec(100, 100), every_pixel=False)
-    assert decoded.image.shape == (120, 160, 3) and int(asked[0]) == 2
-    assert decoding.decode(given, windows, InputSpec(100, 100), every_pixel=True).image.shape == (480, 640, 3)
+    decoded = decoding.decode(given, windows, InputSpec(100, 100), full_scale=False)
+    assert decoded.image.shape == (100, 100, 3) and int(asked[0]) == 2 and np.isclose(decoded.pixel_aspect, 640 / 480)
+    assert decoding.decode(given, windows, InputSpec(100, 100), full_scale=True).image.shape == (480, 640, 3)
 
 
 def test_training_sees_pictures_scaled_as_the_detector_scales_them(tmp_path):
