@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The same recipe with another number of steps, batch size, rate, start or folder of records: writes a new pipeline config.
+"""The same recipe with another number of steps, batch size, rate, input size, start or folder of records: writes a new pipeline config.
 
     python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --num_steps 12000 --output NAME.config
 
-The learning rate's schedule and the delay of quantization move in proportion to the steps.
+The learning rate's schedule and the delay of quantization move in proportion to the steps. At another input size anchors keep their pixels.
 """
 
 import argparse
@@ -21,6 +21,8 @@ def main(argv=None) -> int:
     parser.add_argument("--num_steps", type=int)
     parser.add_argument("--batch_size", type=int)
     parser.add_argument("--learning_rate", type=float, help="the schedule's highest")
+    parser.add_argument("--height", type=int, help="of the input, px")
+    parser.add_argument("--width", type=int, help="of the input, px")
     parser.add_argument("--records_dir")
     parser.add_argument("--eval_split", choices=["val", "holdout"], help="of the records, to evaluate on while training")
     parser.add_argument(
@@ -28,6 +30,7 @@ def main(argv=None) -> int:
     )
     parser.add_argument("--output", required=True)
     args = parser.parse_args(argv)
+    from facedet.detectors import registry
     from facedet.recipe import adapt, pipeline_config
     from facedet.training import run_record
 
@@ -41,21 +44,27 @@ def main(argv=None) -> int:
             args.learning_rate,
             name=args.pipeline_config_path,
             eval_split=args.eval_split,
+            height=args.height,
+            width=args.width,
         )
         if args.fine_tune_checkpoint == "none":
             config.train_config.ClearField("fine_tune_checkpoint")
             config.train_config.ClearField("freeze_variables")
         elif args.fine_tune_checkpoint:
             config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = args.fine_tune_checkpoint, "full"
-        text = pipeline_config.from_message(config, args.pipeline_config_path).text
+        recipe = pipeline_config.from_message(config, args.pipeline_config_path)
+        if args.height or args.width:
+            registry.build(recipe)  # raises where the network cannot have that size
     except pipeline_config.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     output = pathlib.Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(f"# {run_record.this_command()}\n{text}")
+    output.write_text(f"# {run_record.this_command()}\n{recipe.text}")
     train, rewriter = config.train_config, config.graph_rewriter
-    print(f"{output}: {train.num_steps} steps of {train.batch_size}, fake quantization from step {rewriter.quantization.delay} on.")
+    print(
+        f"{output}: {recipe.input.height}x{recipe.input.width}, {train.num_steps} steps of {train.batch_size}, fake quantization from step {rewriter.quantization.delay} on."
+    )
     return 0
 
 

@@ -64,7 +64,9 @@ def _measure(args) -> float:
     from facedet.augment import pipeline
     from facedet.od_api import stock_training
     from facedet.recipe import pipeline_config
-    from facedet.training import trainer
+    from facedet.training import step as training_step
+    from facedet.training.learner import Learner
+    from facedet.training.strategy import Devices
 
     if args.only in ("stock", "ours_stock"):
         config = pipeline_config.message(args.stock_config)
@@ -82,29 +84,29 @@ def _measure(args) -> float:
     config.train_config.max_number_of_boxes = 2000
     config.train_config.ClearField("fine_tune_checkpoint")
     recipe = pipeline_config.from_message(config)
-    with tempfile.TemporaryDirectory() as directory:
-        trainer = trainer.Trainer(recipe, directory, say=lambda text: None)
-        dataset = pipeline.dataset(trainer.train_paths, recipe.augmentation, recipe.input, BATCH_SIZE)
-        batches = iter(dataset)
-        if args.only == "input":
-            for _ in range(5):
-                next(batches)
-            begin = time.perf_counter()
-            for _ in range(4 * args.steps):
-                next(batches)
-            return 4 * args.steps * BATCH_SIZE / (time.perf_counter() - begin)
-        if args.only == "ours_quantized":
-            step = trainer.build_step(trainer.quantizable.observe, dataset.element_spec)
-            step(next(batches))
-            step = trainer.build_step(trainer.quantizable.simulate, dataset.element_spec)
-        else:
-            step = trainer.build_step(trainer.forward(), dataset.element_spec)
-        seconds = []
-        for _ in range(args.steps + 3):
-            begin = time.perf_counter()
-            float(step(next(batches))["Loss/total_loss"])
-            seconds.append(time.perf_counter() - begin)
-        return BATCH_SIZE / statistics.median(seconds[3:])
+    train_paths, _ = pipeline_config.check_data(recipe)
+    dataset = pipeline.dataset(train_paths, recipe.augmentation, recipe.input, BATCH_SIZE)
+    batches = iter(dataset)
+    if args.only == "input":
+        for _ in range(5):
+            next(batches)
+        begin = time.perf_counter()
+        for _ in range(4 * args.steps):
+            next(batches)
+        return 4 * args.steps * BATCH_SIZE / (time.perf_counter() - begin)
+    learner = Learner(recipe, Devices(), say=lambda text: None)
+    if args.only == "ours_quantized":
+        step = training_step.build(learner, learner.quantizable.observe, dataset.element_spec)
+        step(next(batches), False)
+        step = training_step.build(learner, learner.quantizable.simulate, dataset.element_spec)
+    else:
+        step = training_step.build(learner, learner.forward, dataset.element_spec)
+    seconds = []
+    for _ in range(args.steps + 3):
+        begin = time.perf_counter()
+        float(step(next(batches), False)[0]["Loss/total_loss"])
+        seconds.append(time.perf_counter() - begin)
+    return BATCH_SIZE / statistics.median(seconds[3:])
 
 
 if __name__ == "__main__":

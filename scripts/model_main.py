@@ -19,6 +19,7 @@ from absl import app, flags, logging
 flags.DEFINE_string("model_dir", None, "Where checkpoints, the config and TensorBoard's events go.")
 flags.DEFINE_string("pipeline_config_path", None, "The pipeline config.")
 flags.DEFINE_integer("num_train_steps", None, "Steps to train in all; the config's num_steps by default.")
+flags.DEFINE_float("learning_rate_scale", 1.0, "Multiplies the config's learning rate, all of its schedule.")
 flags.DEFINE_boolean("eval_training_data", False, "With --checkpoint_dir: evaluate on the training records.")
 flags.DEFINE_integer("sample_1_of_n_eval_examples", 1, "Evaluate one of so many pictures.")
 flags.DEFINE_integer("sample_1_of_n_eval_on_train_examples", 0, "Evaluate one of so many training pictures as well; 0: none.")
@@ -30,8 +31,14 @@ flags.DEFINE_integer("eval_every_n", 1000, "Steps between evaluations; the last 
 flags.DEFINE_enum(
     "strategy",
     "auto",
-    ["auto", "cpu", "gpu", "mirrored"],
-    "Devices: auto takes all GPUs, else the CPU. The config's batch_size is that of all together.",
+    ["auto", "cpu", "gpu", "mirrored", "multi_worker"],
+    "Devices: auto takes the workers that TF_CONFIG names, else all GPUs, else the CPU. The config's batch_size is that of all together.",
+)
+flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "What the network computes in while it is trained; its weights are float32. Only float32 goes with fake quantization.",
 )
 FLAGS = flags.FLAGS
 
@@ -43,7 +50,7 @@ def main(unused_argv) -> None:
     memory.keep_freed_memory()  # before TensorFlow starts its threads
     from facedet.data import records
     from facedet.recipe import pipeline_config
-    from facedet.training import run_record, strategy, trainer
+    from facedet.training import run_record, strategy, trainer, workers
     from facedet.weights import checkpoints
 
     values = _values()
@@ -53,14 +60,17 @@ def main(unused_argv) -> None:
         sys.exit("error: --pipeline_config_path and --model_dir (or --checkpoint_dir) are needed.")
     logging.set_verbosity(logging.ERROR)
     try:
-        devices = None if values["checkpoint_dir"] else strategy.choose(values["strategy"])
-        recipe = pipeline_config.read(values["pipeline_config_path"], num_steps=values["num_train_steps"])
+        devices = None if values["checkpoint_dir"] else strategy.choose(values["strategy"], values["precision"])
+        scale = None if values["learning_rate_scale"] == 1 else values["learning_rate_scale"]
+        recipe = pipeline_config.read(values["pipeline_config_path"], values["num_train_steps"], scale)
         if values["checkpoint_dir"]:
             _evaluate_checkpoints(recipe, values)
             return
         if not recipe.training.num_steps:
             raise pipeline_config.ConfigError("train_config.num_steps is 0: set it, or give --num_train_steps.")
         print(devices.describe(), flush=True)
+        if scale is not None:
+            print(f"The learning rate is {scale:g} times the config's (--learning_rate_scale).", flush=True)
         schedule = trainer.Schedule(
             num_steps=recipe.training.num_steps,
             save_every=values["checkpoint_every_n"],
@@ -70,7 +80,8 @@ def main(unused_argv) -> None:
         )
         commands = [*_adapted_by(values["pipeline_config_path"]), run_record.this_command()]
         trainer.Trainer(recipe, values["model_dir"], commands=commands, devices=devices).train(schedule)
-    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError) as error:
+    except (pipeline_config.ConfigError, records.RecordsError, checkpoints.CheckpointError, trainer.NotFiniteError,
+            workers.WorkerLostError) as error:  # fmt: skip
         sys.exit(f"error: {error}")
 
 
@@ -85,8 +96,9 @@ def _values() -> dict:
     """The flags by name; an object put in FLAGS' place may leave out those that have a default."""
     known = flags.FLAGS
     names = ("model_dir", "pipeline_config_path", "num_train_steps", "eval_training_data", "sample_1_of_n_eval_examples",
+             "learning_rate_scale",
              "sample_1_of_n_eval_on_train_examples", "hparams_overrides", "checkpoint_dir", "run_once", "checkpoint_every_n",
-             "eval_every_n", "strategy")  # fmt: skip
+             "eval_every_n", "strategy", "precision")  # fmt: skip
     if FLAGS is known and not known.is_parsed():
         known.mark_as_parsed()
     return {name: getattr(FLAGS, name, known[name].default) for name in names}

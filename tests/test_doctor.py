@@ -36,7 +36,22 @@ def test_the_doctor_speaks_where_nothing_is_installed_and_outside_a_clone(tmp_pa
     command = [sys.executable, "-S", "-m", "facedet", "doctor"]  # -S: without site-packages
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and not done.stderr and "Run in a clone: pip install ." in done.stdout
-    assert "OpenCV: absent; films and the webcam need it" in done.stdout and "requirements.txt" not in done.stdout
+    assert "OpenCV: absent; films and the webcam need it" in done.stdout
+    assert "camera: not looked for: the webcam needs OpenCV" in done.stdout
+    assert "requirements.txt" not in done.stdout
+
+
+def test_the_doctor_speaks_of_a_camera(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "DEVICES", tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert doctor._camera()[1].startswith(f"none (there is no {tmp_path}/video*)") and doctor._camera()[2] is None
+    for name in ("video1", "video0"):
+        (tmp_path / name).touch()
+    assert doctor._camera() == ("camera", f"{tmp_path}/video0, {tmp_path}/video1", None)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "may not be opened" in doctor._camera()[1] and "usermod -aG video" in doctor._camera()[2]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "when it is opened" in doctor._camera()[1] and doctor._camera()[2] is None
 
 
 def test_the_doctor_names_gpu_and_node(tmp_path, monkeypatch):
@@ -50,3 +65,21 @@ def test_the_doctor_names_gpu_and_node(tmp_path, monkeypatch):
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho Driver/library version mismatch\nexit 18\n")
     (tmp_path / "node").write_text("#!/bin/sh\necho v22.1.0\n")
     assert "version mismatch" in doctor._gpu()[1] and doctor._gpu()[2] and doctor._node()[1] == "v22.1.0"
+
+
+def test_the_doctor_says_in_what_a_training_can_compute(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "PROCESSOR", tmp_path / "cpuinfo")
+    assert "no arithmetic of 16 bits" in doctor._precision()[1]
+    (tmp_path / "cpuinfo").write_text("flags : fpu avx2 amx_bf16\n")
+    assert doctor._precision()[1] == "float32; --precision mixed_bfloat16 as well"
+    gpu = tmp_path / "nvidia-smi"
+    gpu.touch(0o755)
+    for capability, said in (
+        ("6.1", "no arithmetic"),
+        ("7.5", "--precision mixed_float16 as well"),
+        ("9.0", "mixed_float16 and mixed_bfloat16"),
+        ("N/A", "does not tell"),
+    ):
+        gpu.write_text(f"#!/bin/sh\necho {capability}\n")
+        assert said in doctor._precision()[1] and doctor._precision()[2] is None

@@ -24,14 +24,20 @@ from facedet.runtime.pictures import read_picture
 
 
 class Peer:
-    """Another detector: takes BGR."""
+    """Another detector: takes BGR. Raises DetectorError where there is none of that name, or what it needs is absent."""
 
     def __init__(self, peers_dir: str, name: str):
-        sys.path.insert(0, peers_dir)
-        from peers.adapters import make
-
+        if peers_dir not in sys.path:
+            sys.path.insert(0, peers_dir)
         stem, _, size = name.partition("@")
-        self._detector = make(stem, int(size) if size.isdigit() else size, 0.3)
+        if not size:
+            raise DetectorError(f"--peers {name} names no size: NAME@SIZE is expected, {name}@320 or {name}@native.")
+        try:
+            from peers.adapters import make
+
+            self._detector = make(stem, int(size) if size.isdigit() else size, 0.3)
+        except Exception as error:  # code of others: it fails in any way
+            raise DetectorError(f"{peers_dir} makes no peer {name} ({type(error).__name__}: {error}).") from error
         self._detector.square = False  # 4:3 goes in as it is
 
     def detect(self, image):
@@ -39,8 +45,9 @@ class Peer:
 
 
 def _shown(path: str, paths: list[str]) -> str:
-    """The shortest of its names that no other file has."""
+    """The shortest of its names that no other file has; with its suffix where they are of several formats."""
     forms = (lambda file: pathlib.Path(file).stem, lambda file: pathlib.Path(file).name)
+    forms = forms[len({pathlib.Path(file).suffix for file in paths}) > 1 :]
     return next((form(path) for form in forms if sum(form(other) == form(path) for other in paths) == 1), path)
 
 

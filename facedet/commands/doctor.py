@@ -17,6 +17,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements.txt"  # there in a clone only
+DEVICES = pathlib.Path("/dev")
+PROCESSOR = pathlib.Path("/proc/cpuinfo")
 GIB = 2**30
 
 
@@ -26,9 +28,9 @@ def main(argv=None) -> int:
     )
     parser.add_argument("--data_dir", help="WIDER FACE, to be looked at as well")
     args = parser.parse_args(argv)
-    checks = [_python(), _packages() if REQUIREMENTS.is_file() else _packages_to_detect(), _opencv(), _gpu(), _node()]
+    checks = [_python(), _packages() if REQUIREMENTS.is_file() else _packages_to_detect(), _opencv(), _camera(), _gpu(), _node()]
     if REQUIREMENTS.is_file():
-        checks += [_disk(), _memory()]
+        checks += [_precision(), _disk(), _memory()]
     if args.data_dir:
         checks.append(_data(pathlib.Path(args.data_dir)))
     faults = 0
@@ -100,6 +102,20 @@ def _opencv():
     return "OpenCV", f"{version.parent} is opencv-python's, which needs a screen's libraries (libGL)", mend
 
 
+def _camera():
+    """Only looked for, not opened: that would light its lamp, or ask for a permission."""
+    if importlib.util.find_spec("cv2") is None:
+        return "camera", "not looked for: the webcam needs OpenCV", None
+    if not sys.platform.startswith("linux"):
+        return "camera", "this system tells of it when it is opened: facedet webcam", None
+    found = sorted(str(path) for path in DEVICES.glob("video*"))
+    if not found:
+        return "camera", f"none (there is no {DEVICES / 'video*'}); only the webcam needs one, and it takes films as well", None
+    if any(os.access(path, os.R_OK | os.W_OK) for path in found):
+        return "camera", ", ".join(found), None
+    return "camera", f"{', '.join(found)} may not be opened by this user", "Run: sudo usermod -aG video $USER, and log in again."
+
+
 def _gpu():
     try:
         said = _said("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
@@ -112,6 +128,26 @@ def _gpu():
     if said and REQUIREMENTS.is_file() and _version("nvidia-cudnn-cu12") is None:
         found += "; TensorFlow takes it with requirements-gpu.txt, whose first line says how"
     return "GPU", found, None
+
+
+def _precision():
+    """Which of a training's precisions the device has arithmetic for."""
+    try:
+        said = _said("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+        capability = min(map(float, said.split())) if said else None
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "precision", "float32; nvidia-smi does not tell what else the GPU computes in", None
+    if capability is not None:
+        has = {"mixed_float16": capability >= 7, "mixed_bfloat16": capability >= 8}
+    else:
+        flags = set(PROCESSOR.read_text().split()) if PROCESSOR.is_file() else set()
+        has = {"mixed_float16": "avx512_fp16" in flags, "mixed_bfloat16": bool(flags & {"avx512_bf16", "amx_bf16"})}
+    found = " and ".join(name for name, there in has.items() if there)
+    return (
+        "precision",
+        f"float32; {f'--precision {found} as well' if found else 'no arithmetic of 16 bits'}",
+        None,
+    )
 
 
 def _node():

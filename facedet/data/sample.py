@@ -7,15 +7,18 @@ or under CC0; scikit-image carries them all. Boxes and landmarks are exact: each
 import dataclasses
 import math
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from facedet.data.source import NUM_LANDMARKS
-from facedet.data.widerface import SUBSETS
+from facedet.data.widerface import SUBSETS, WiderFaceError
 from facedet.runtime import boxes
 
 _BACKGROUNDS = ("coffee", "chelsea", "rocket", "hubble_deep_field", "retina", "brick", "grass", "gravel")
+# scikit-image's photographs that show no face of a man or a statue and lie in its wheel; the backgrounds are among them
+FACE_FREE = (*_BACKGROUNDS, "clock", "immunohistochemistry", "moon", "page", "stereo_motorcycle", "text")
 _HEAD_XYXY = (150, 18, 306, 196)  # of the portrait: what is cut out
 _FACE_XYXY = (181, 68, 271, 180)  # forehead to chin, cheek to cheek, as WIDER FACE draws boxes
 _LANDMARKS = ((204.0, 101.6), (246.4, 103.6), (224.0, 128.0), (204.0, 140.4), (244.4, 141.2))
@@ -61,6 +64,17 @@ def make(output_dir: str, num_train: int = 160, num_val: int = 40, seed: int = 0
         else:
             _write_landmarks(output / "landmarks" / "train_label.txt", pictures)
     return output
+
+
+def photographs() -> Iterator[tuple[str, np.ndarray]]:
+    """FACE_FREE with each picture, RGB uint8 [H, W, 3]; of a pair the left. Nothing is downloaded. Raises WiderFaceError without scikit-image."""
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise WiderFaceError(f"The photographs without faces are scikit-image's ({error}): pip install scikit-image.") from error
+    for name in FACE_FREE:
+        image = getattr(data, name)()
+        yield name, np.asarray(Image.fromarray(image[0] if isinstance(image, tuple) else image).convert("RGB"))
 
 
 def _compose(portrait, backgrounds, generator, crowd: bool, empty: bool):

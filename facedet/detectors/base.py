@@ -88,7 +88,7 @@ class Detector:
         raise NotImplementedError
 
     def saturated(self) -> dict[str, tuple[float, float]]:
-        """{head name: least and greatest value beyond which nothing of it changes the scores}."""
+        """{head name: least and greatest value beyond which nothing of it tells scores of the files apart}. The least is below 0."""
         return {}
 
     def initialize(self, source: str) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from facedet import replicas
-from facedet.assign import box_losses, codecs, quality_losses, targets
+from facedet.assign import box_losses, codecs, point_losses, quality_losses, targets
 from facedet.detectors.base import Detector, EncodedBoxes, Faces, Predictions
 from facedet.errors import ConfigError
 from facedet.keras2 import keras
@@ -16,7 +16,9 @@ from facedet.recipe.recipe import Recipe
 from facedet.runtime import landmarks
 
 BOX, CLASS, POINTS = "box", "class", "points"
-_SATURATED = 12.0  # a sigmoid's argument: .000006 and .999994
+_SATURATED = 12.0  # a sigmoid's argument: .999994
+_ROOM = 1.5  # of a sigmoid's argument below the score threshold, for a raw file's client that wants lower scores: .05 -> .012
+_FLOORS = -6.0, -4.0  # of a sigmoid's argument: .0025 and .018, whatever the threshold is
 _SCORES = {"SIGMOID": tf.sigmoid, "SOFTMAX": tf.nn.softmax, "IDENTITY": tf.identity}
 
 
@@ -70,7 +72,8 @@ class SSD(Detector):
         if self.num_points:
             expected = landmarks.expected(told.points_yx, self.num_points)  # points that no annotation has learn nothing
             expected = self.codec.encode_points(expected, self.anchors_yxhw)
-            points = losses.smooth_l1(self._joined(outputs, POINTS)[..., : expected.shape[-1]], expected, told.point_weights)
+            distance = point_losses.wing if loss.landmarks == "wing" else losses.smooth_l1
+            points = distance(self._joined(outputs, POINTS)[..., : expected.shape[-1]], expected, told.point_weights)
             with_points = tf.reduce_sum(tf.cast(told.point_weights > 0, tf.float32))
             result["Loss/landmark_loss"] = loss.landmark_weight / tf.maximum(replicas.total(with_points), 1.0) * tf.reduce_sum(points)
         return result
@@ -94,7 +97,9 @@ class SSD(Detector):
     def saturated(self) -> dict[str, tuple[float, float]]:
         if self.recipe.score_converter != "SIGMOID":
             return {}
-        return {name: (-_SATURATED, _SATURATED) for name in self.network.output if name.startswith(CLASS)}
+        threshold = np.clip(self.suppression.score_threshold, 1e-6, 1 - 1e-6)
+        floor = float(np.clip(np.log(threshold / (1 - threshold)) - _ROOM, *_FLOORS))
+        return {name: (floor, _SATURATED) for name in self.network.output if name.startswith(CLASS)}
 
     def initialize(self, source: str) -> int:
         if source == "imagenet":

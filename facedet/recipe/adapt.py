@@ -27,14 +27,15 @@ def adapt(
     batch_size=None,
     records_dir=None,
     learning_rate=None,
+    learning_rate_scale=None,
     name: str = "pipeline.config",
     eval_split=None,
     height=None,
     width=None,
 ):
     """Changes a TrainEvalPipelineConfig in place and returns it: over another number of steps (rate and delay of quantization in
-    proportion), batch size, folder of records, highest learning rate (the whole schedule in proportion), split of the records to
-    evaluate on, size of the input in px. ConfigError where the config states no steps or no rate to be in proportion to, and for a
+    proportion), batch size, folder of records, highest learning rate (the whole schedule in proportion) or what to multiply it by,
+    split of the records to evaluate on, size of the input in px. ConfigError where the config states no steps or no rate to be in proportion to, and for a
     number that cannot be. Whether the network can have that size shows when it is built. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
@@ -46,7 +47,9 @@ def adapt(
             raise ConfigError(f"{name}: batch_size: {batch_size}: 1 at least is wanted.")
         train.batch_size = batch_size
     if learning_rate is not None:
-        _set_highest_rate(config, rate, learning_rate, name)
+        _set_highest_rate(config, rate, name, "learning_rate", learning_rate, lambda highest: learning_rate)
+    if learning_rate_scale is not None:
+        _set_highest_rate(config, rate, name, "learning_rate_scale", learning_rate_scale, lambda highest: highest * learning_rate_scale)
     for key, value in (("height", height), ("width", width)):
         if value is not None:
             if value < 1:
@@ -63,10 +66,10 @@ def adapt(
     return config
 
 
-def _set_highest_rate(config, rate, learning_rate: float, name: str) -> None:
-    """Every rate of the schedule in proportion, so that its highest, of a decaying one its first, is learning_rate."""
-    if not 0 < learning_rate < math.inf:
-        raise ConfigError(f"{name}: learning_rate: {learning_rate}: a number above 0 is wanted.")
+def _set_highest_rate(config, rate, name: str, key_said: str, said: float, wanted) -> None:
+    """Every rate of the schedule in proportion, so that its highest, of a decaying one its first, is wanted(highest)."""
+    if not 0 < said < math.inf:
+        raise ConfigError(f"{name}: {key_said}: {said}: a number above 0 is wanted.")
     kind = rate.WhichOneof("learning_rate") if rate is not None else None
     if protos.training(config).HasField("one_cycle"):
         cycle = protos.training(config).one_cycle
@@ -77,13 +80,13 @@ def _set_highest_rate(config, rate, learning_rate: float, name: str) -> None:
         if kind == "manual_step_learning_rate":
             stated += [(entry, "learning_rate") for entry in schedule.schedule]
     else:
-        raise ConfigError(f"{name}: learning_rate: train_config.optimizer states no schedule that it could be the highest rate of.")
+        raise ConfigError(f"{name}: {key_said}: train_config.optimizer states no schedule that it could be the highest rate of.")
     values = [getattr(message, key) for message, key in stated]
     highest = max(values) if kind == "manual_step_learning_rate" else values[0]
     if not highest > 0:
-        raise ConfigError(f"{name}: learning_rate: {stated[0][1]} is {highest:g}: no schedule can be in proportion to it.")
+        raise ConfigError(f"{name}: {key_said}: {stated[0][1]} is {highest:g}: no schedule can be in proportion to it.")
     for (message, key), value in zip(stated, values, strict=True):
-        setattr(message, key, learning_rate * (value / highest))
+        setattr(message, key, wanted(highest) * (value / highest))
 
 
 def _move_steps(config, rate, num_steps: int, name: str) -> None:

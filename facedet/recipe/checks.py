@@ -262,21 +262,22 @@ def _check_idle(config) -> None:
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (training, "smallest_landmark_face", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.training] smallest_landmark_face",
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
+        (protos.loss(config), "landmarks", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.loss] landmarks",
+         "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (training, "least_forced_overlap", ssd.matcher.argmax_matcher.force_match_for_each_row, "[facedet.training] least_forced_overlap",
          "argmax_matcher.force_match_for_each_row: true forces matches"),
         (protos.loss(config), "quality_power", protos.loss(config).classification in ("quality_focal", "varifocal"),
          "[facedet.loss] quality_power", 'classification: "quality_focal" or "varifocal" has a target that it shapes'),
         (given, "pad_place", given.resize == "pad", "[facedet.input] pad_place", 'resize: "pad" pads'),
+        (given, "pad_value", given.resize == "pad", "[facedet.input] pad_value", 'resize: "pad" pads'),
         (extractor, "num_layers", not extractor.HasField("fpn"), "model.ssd.feature_extractor.num_layers",
          "without fpn, which has levels of its own, it counts"),
         (predictor, "dropout_keep_probability", predictor.HasField("use_dropout"),
          "model.ssd.box_predictor.convolutional_box_predictor.dropout_keep_probability", "use_dropout: false has to stand beside it"),
     )  # fmt: skip
     for message, key, honoured, path, where in idle:
-        if message.HasField(key) and not honoured:
+        if any(field.name == key for field, _ in message.ListFields()) and not honoured:
             raise ConfigError(f"{path}: {_written(getattr(message, key))}: nothing here honours it so: {where}. Take it out.")
-    if given.pad_value and given.resize != "pad":
-        raise ConfigError(f'[facedet.input] pad_value: {list(given.pad_value)}: nothing is padded: resize: "pad" pads. Take it out.')
 
 
 _BETWEEN_KEYS = (

@@ -29,12 +29,13 @@ from facedet.runtime.input_spec import InputSpec
 __all__ = ["ConfigError", "check_data", "from_message", "input_paths", "message", "parse", "read"]
 
 
-def read(path: str, num_steps: int | None = None) -> Recipe:
+def read(path: str, num_steps: int | None = None, learning_rate_scale: float | None = None) -> Recipe:
     """The Recipe of a file. Unknown keys, wrong types and what nothing here could honour raise ConfigError.
 
     num_steps: in place of train_config.num_steps; rate and delay of quantization move along, as adapt.adapt() moves them.
+    learning_rate_scale: of the whole schedule.
     """
-    return from_message(message(path, num_steps), str(path))
+    return from_message(adapt.adapt(message(path, num_steps), learning_rate_scale=learning_rate_scale, name=str(path)), str(path))
 
 
 def parse(text: str, name: str = "pipeline.config", num_steps: int | None = None) -> Recipe:
@@ -129,12 +130,12 @@ def _feature_extractor(extractor, backbone) -> FeatureExtractor:
     )
 
 
-def _box_predictor(predictor, landmark_layers: int) -> BoxPredictor:
+def _box_predictor(predictor, landmark_layers) -> BoxPredictor:
     return BoxPredictor(
         kernel_size=predictor.kernel_size,
         use_depthwise=predictor.use_depthwise,
         class_prediction_bias_init=predictor.class_prediction_bias_init,
-        landmark_layers=landmark_layers,
+        landmark_layers=tuple(landmark_layers),
         hyperparams=_hyperparams(predictor.conv_hyperparams),
     )
 
@@ -192,6 +193,7 @@ def _loss(ssd, train, said, options) -> Loss:
         classification_weight=ssd.loss.classification_weight,
         localization_weight=ssd.loss.localization_weight,
         landmark_weight=said.landmark_weight,
+        landmarks=options.landmarks,
         classification=options.classification,
         quality_power=options.quality_power,
         localization=options.localization,

@@ -61,13 +61,14 @@ class FeatureExtractor:
 class BoxPredictor:
     """model.ssd.box_predictor.convolutional_box_predictor.
 
-    landmark_layers: separable ones of the landmarks' heads, before their 1x1 convolution; 0: their heads are as the boxes'.
+    landmark_layers: separable ones of the landmarks' heads, before their 1x1 convolution; a number a level, or one for all. None: their
+    heads are as the boxes'.
     """
 
     kernel_size: int
     use_depthwise: bool
     class_prediction_bias_init: float
-    landmark_layers: int
+    landmark_layers: tuple[int, ...]
     hyperparams: Hyperparams
 
 
@@ -105,7 +106,7 @@ class Matching:
 class Loss:
     """model.ssd.loss and its neighbours. message: object_detection.protos.Loss, for facedet.od_api.losses.
 
-    landmark_weight: of the points' smooth L1, which only faces with points have.
+    landmark_weight: of the points' loss, which only faces with points have.  landmarks: '' for smooth L1, or 'wing'.
     classification: '' for the message's, or 'balanced_cross_entropy', 'quality_focal', 'varifocal'.
     quality_power: of the last two's targets, IoU to this power.  localization: '' for the message's, or 'log_iou'.
     """
@@ -114,6 +115,7 @@ class Loss:
     classification_weight: float
     localization_weight: float
     landmark_weight: float
+    landmarks: str
     classification: str
     quality_power: float
     localization: str

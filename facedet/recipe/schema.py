@@ -175,7 +175,7 @@ HONOURED_ONLY_AS = {
     "train_config.bias_grad_multiplier": ((0.0,), "all weights learn at one rate"),
     "train_config.merge_multiple_label_boxes": ((False,), _ONE_CLASS),
     "train_config.use_multiclass_scores": ((False,), _ONE_CLASS),
-    "train_config.use_bfloat16": ((False,), "facedet trains in float32"),
+    "train_config.use_bfloat16": ((False,), "model_main.py --precision mixed_bfloat16 trains so"),
     "train_config.summarize_gradients": ((False,), "facedet writes no gradients"),
     "random_crop_image.clip_boxes": ((True,), "a box ends where the picture does"),
     "train_input_reader.shuffle": ((True,), "training pictures come in random order"),
@@ -195,6 +195,7 @@ HONOURED_ONLY_AS = {
     "[facedet.loss].classification": (
         ("", "balanced_cross_entropy", "quality_focal", "varifocal"), "model.ssd.loss says the others"),
     "[facedet.loss].localization": (("", "log_iou"), "model.ssd.loss says the others"),
+    "[facedet.loss].landmarks": (("", "wing"), "none is smooth L1"),
     "[facedet.detector].depth": ((18, 34, 50, 101, 152), "these are the ResNets that there are"),
     "[facedet.box_coder].kind": (("", "linear"), "model.ssd.box_coder says the others"),
 }  # fmt: skip

@@ -26,14 +26,14 @@ def named_weights(quantizable: QuantizableNetwork) -> dict[str, tf.Variable]:
 
 def find(path: str) -> str:
     """The checkpoint at a path, which is a folder (its newest is taken) or a checkpoint's prefix."""
-    if place(path).is_dir():
-        found = _newest_first(path)
-        if not found:
-            raise CheckpointError(f"{path} holds no checkpoint: train first, or name another folder.")
-        return found[0]
-    if not place(str(path) + ".index").is_file():
+    if place(str(path) + ".index").is_file():
+        return str(path)
+    if not place(path).is_dir():
         raise CheckpointError(f"{path} is neither a folder nor a checkpoint ({path}.index does not exist).")
-    return str(path)
+    found = _newest_first(path)
+    if not found:
+        raise CheckpointError(f"{path} holds no checkpoint: train first, or name another folder.")
+    return found[0]
 
 
 def newest_whole(folder: str, say=print) -> str | None:
@@ -143,7 +143,7 @@ def _noted(folder: str | os.PathLike) -> str | None:
 
 def _stored(prefix: str, name: str, kind):
     with _damage_named(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # load_checkpoint() would ask if it is a folder
         return kind(reader.get_tensor(name + _VALUE)) if reader.has_tensor(name + _VALUE) else None
 
 
@@ -166,7 +166,7 @@ def _is_whole(prefix: str) -> bool:
 def _tensors(prefix: str) -> dict[str, np.ndarray]:
     """Every value of a checkpoint, each compared with its checksum."""
     with _damage_named(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # load_checkpoint() would ask if it is a folder
         return {key: np.asarray(reader.get_tensor(key)) for key in reader.get_variable_to_shape_map()}
 
 

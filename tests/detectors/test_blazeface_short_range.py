@@ -12,8 +12,8 @@ from facedet.detectors.base import Faces
 from facedet.evaluation import landmarks as errors_of_landmarks
 from facedet.evaluation.network_profile import multiply_adds
 from facedet.evaluation.protocol import Detections, GroundTruth
-from facedet.export.formats import metadata, tflite
-from facedet.export.formats.base import MEDIAPIPE, RAW, SUPPRESSED, Kind
+from facedet.export.formats import flatbuffer, metadata, tflite
+from facedet.export.formats.base import BOXES, MEDIAPIPE, RAW, SUPPRESSED, Kind
 from facedet.quantization.network import QuantizableNetwork
 from facedet.recipe import pipeline_config
 from facedet.runtime import landmarks, mediapipe
@@ -26,6 +26,7 @@ import tensorflow as tf  # isort: skip
 CONFIG = str(ROOT / "configs" / "blazeface_short_range_128x128_widerface.config")
 ORIGINAL = SHARED / "peers" / "weights" / "mediapipe" / "face_detection_short_range.tflite"
 PICTURES = sorted((SHARED / "data").glob("widerface*/**/*.jpg"))[:3]
+BOXES_ALONE = Kind("int8", BOXES)
 layers = tf.keras.layers
 
 
@@ -129,7 +130,7 @@ def test_files_that_are_not_it_are_refused(detector, twin, tmp_path):
     (tmp_path / "cut.tflite").write_bytes(twin.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="damaged"):
         mediapipe_file.load(str(tmp_path / "cut.tflite"), detector.network)
-    shipped = next((ROOT / "exported_models").glob("*/*_float16.tflite"))
+    shipped = next((ROOT / "exported_models").glob("*/*_float16_raw.tflite"))
     with pytest.raises(WeightsError, match="it is not MediaPipe's"):
         mediapipe_file.load(str(shipped), detector.network)
 
@@ -149,7 +150,7 @@ def files(detector, twin, tmp_path_factory):
     for _ in range(2):
         quantizable.observe(detector.input.normalize(prepared[:1]), training=False)
     written, folder, opened = tflite.TFLite(), tmp_path_factory.mktemp("files"), {}
-    for kind in (Kind(precision, variant) for precision in ("float32", "int8") for variant in (SUPPRESSED, RAW, MEDIAPIPE)):
+    for kind in [Kind(precision, variant) for precision in ("float32", "int8") for variant in (SUPPRESSED, RAW, MEDIAPIPE)] + [BOXES_ALONE]:
         path = folder / f"short_{kind}.tflite"
         path.write_bytes(written.write(detector, quantizable, kind)[".tflite"])
         opened[kind] = FaceDetector(path, 0.2)
@@ -182,6 +183,17 @@ def test_every_form_of_a_file_finds_the_same_faces_and_six_points(files, precisi
         np.testing.assert_allclose(faces.scores, expected.scores, atol=1e-5, err_msg=variant)
         np.testing.assert_allclose(faces.boxes, expected.boxes, atol=1e-2, err_msg=variant)
         np.testing.assert_allclose(faces.landmarks, expected.landmarks, atol=1e-2, err_msg=variant)
+
+
+def test_a_file_of_boxes_alone_has_no_heads_of_points_that_nothing_reads(files):
+    """MediaPipe's ObjectDetector aborted on them."""
+    boxes, faces = files[BOXES_ALONE].detect(pictures()[0]), files[Kind("int8", SUPPRESSED)].detect(pictures()[0])
+    assert len(boxes) and boxes.scores[0] == pytest.approx(faces.scores[0], abs=1e-5)
+    graph = flatbuffer.unpack(files[BOXES_ALONE].path.read_bytes()).subgraphs[0]
+    read = {tensor for operator in graph.operators for tensor in operator.inputs} | set(graph.outputs)
+    assert all(read.intersection(operator.outputs) for operator in graph.operators)
+    used = read.union(*(operator.outputs for operator in graph.operators), graph.inputs)
+    assert set(range(len(graph.tensors))) <= used
 
 
 def test_the_file_s_regressors_are_x_before_y_in_pixels_of_the_input(files, detector):

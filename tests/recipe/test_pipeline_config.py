@@ -156,6 +156,18 @@ def test_other_schedules_move_with_the_steps_too(schedule):
     assert least.training.num_steps == 4
 
 
+@pytest.mark.parametrize("schedule", [COSINE, MANUAL, EXPONENTIAL])
+def test_the_rate_can_be_scaled_without_another_change(schedule, tmp_path):
+    path = tmp_path / "my.config"
+    path.write_text(TEXT.replace(COSINE, schedule))
+    config, scaled = pipeline_config.read(str(path)), pipeline_config.read(str(path), learning_rate_scale=2.5)
+    steps = (0, 150, 1999, 2001, 3001)
+    assert rates(scaled, *steps) == pytest.approx([2.5 * rate for rate in rates(config, *steps)])
+    assert scaled.training.num_steps == config.training.num_steps
+    with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: learning_rate_scale: 0: a number above 0"):
+        pipeline_config.read(str(path), learning_rate_scale=0)
+
+
 def test_without_num_steps_there_is_no_proportion(tmp_path):
     text = TEXT.replace("num_steps: 4000", "")
     assert pipeline_config.parse(text, num_steps=2000).quantization.delay == 1500  # total_steps states them

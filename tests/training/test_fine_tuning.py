@@ -36,9 +36,9 @@ def test_fine_tuning_on_ten_pictures_forgets_nothing(records_of_ten, tmp_path):
     trainer = Trainer(pipeline_config.from_message(config), str(tmp_path / "model"), say=said.append)
     schedule = Schedule(num_steps=24, save_every=0, evaluate_every=0)
     before = trainer.evaluate(schedule)
-    kernel = trainer.weights["smooth_2.kernel"].numpy()
+    kernel = trainer.learner.weights["smooth_2.kernel"].numpy()
     after = trainer.train(schedule)
-    assert "step 24 (eval, as int8)" in said[-1] and (trainer.weights["smooth_2.kernel"].numpy() != kernel).any()
+    assert "step 24 (eval, as int8)" in said[-1] and (trainer.learner.weights["smooth_2.kernel"].numpy() != kernel).any()
     for subset in ("easy", "medium", "hard"):
         assert before[f"WiderFace/{subset}"] > 0.3
         assert after[f"WiderFace/{subset}"] > before[f"WiderFace/{subset}"] - 0.04, (before, after)

@@ -4,16 +4,21 @@ import os
 import subprocess
 import sys
 
+from cluster import tf_configs
 from conftest import ROOT
 
 CODE = """
+import sys
 import numpy as np, tensorflow as tf
-(cpu,) = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+name = sys.argv[1]
+if name == "mirrored":
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from facedet import replicas
 from facedet.keras2 import keras
 from facedet.quantization.network import QuantizableNetwork
-from facedet.training import strategy
+from facedet.errors import ConfigError
+from facedet.training import strategy, workers
 
 layers = keras.layers
 images = np.random.default_rng(0).normal(3, 2, (8, 6, 6, 3)).astype(np.float32) * np.arange(1, 9, dtype=np.float32)[:, None, None, None]
@@ -40,23 +45,52 @@ def trained(devices, delay):
     part = lambda context: tf.constant(images[context.replica_id_in_sync_group * share :][:share])
     whole = tf.constant(images) if share == 8 else devices.strategy.experimental_distribute_values_from_function(part)
     losses = []
-    for at in range(4):
+    for at in range(10):
         if at in (0, delay):
             forward = quantizable.simulate if at else quantizable.observe
             run = tf.function(lambda batch: devices.strategy.run(step, args=(batch,)))
         losses.append(float(devices.strategy.experimental_local_results(run(whole))[0]))
     return losses, [w.numpy() for w in network.weights], [v.numpy() for v in quantizable.ranges.values()]
 
-one, two = (trained(devices, 2) for devices in (strategy.Devices(), strategy.choose("mirrored")))
+chosen = strategy.choose(name)
+assert chosen.num_replicas == 2
+two = trained(chosen, 5)
+one = trained(strategy.Devices(), 5)
 assert one[0][0] != one[0][-1]
 for single, replicated in zip(one, two):
     for a, b in zip(single, replicated):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+if name == "multi_worker":
+    workers.require_agreement(chosen.strategy, chosen.place, {"config": b"same", "step": b"7"})
+    try:
+        workers.require_agreement(chosen.strategy, chosen.place, {"config": b"same", "step": b"%d" % chosen.place.index})
+        raise AssertionError("two that differ were taken for alike")
+    except ConfigError as error:
+        assert "not all workers have the same step." in str(error)
+    workers.wait_for_all(chosen.strategy, chosen.place)
 print("equal")
 """
 
 
+def started(name, **variables):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **variables}
+    options = {"cwd": ROOT, "env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", CODE, name], **options)
+
+
+def require_equal(processes):
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=120)
+            assert output.strip().endswith("equal"), errors[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def test_two_replicas_learn_what_one_device_learns_before_and_after_the_delay():
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    found = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, env=environment, text=True, capture_output=True)
-    assert found.stdout.strip().endswith("equal"), found.stderr[-3000:]
+    require_equal([started("mirrored")])
+
+
+def test_two_workers_learn_what_one_device_learns_before_and_after_the_delay():
+    require_equal([started("multi_worker", TF_CONFIG=told) for told in tf_configs()])

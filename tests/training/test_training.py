@@ -19,6 +19,7 @@ from conftest import MAIN_CONFIG, ROOT, config_text, run
 from facedet.data import records
 from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Quantization
+from facedet.training import pictures
 from facedet.training import trainer as trainer_module
 from facedet.training.trainer import NotFiniteError, Schedule, Trainer
 from facedet.weights import checkpoints
@@ -83,7 +84,7 @@ def test_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(quick_confi
     assert at >= 2
     config = pipeline_config.read(str(quick_config))
     trainer = Trainer(config, str(model_dir), say=lambda text: None)
-    assert int(trainer.step) == at
+    assert int(trainer.learner.step) == at
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -102,7 +103,7 @@ def test_a_stop_signal_saves_first(quick_config, tmp_path, number):
 def test_a_loss_that_is_not_finite_names_step_and_pictures(quick_config, tmp_path):
     config = pipeline_config.read(str(quick_config))
     trainer = Trainer(config, str(tmp_path / "model"), say=lambda text: None)
-    trainer.weights["box_head_0.kernel"].assign(tf.fill(trainer.weights["box_head_0.kernel"].shape, float("nan")))
+    trainer.learner.weights["box_head_0.kernel"].assign(tf.fill(trainer.learner.weights["box_head_0.kernel"].shape, float("nan")))
     with pytest.raises(NotFiniteError, match=r"step 1: .*Pictures of the step: .*sample_train.*jpg"):
         trainer.train(Schedule(num_steps=2))
     assert tf.train.latest_checkpoint(str(tmp_path / "model")) is None
@@ -119,14 +120,14 @@ def scored(monkeypatch, value: float) -> None:
 def test_a_resumed_run_remembers_its_best_and_a_worse_one_does_not_replace_it(quick_config, tmp_path, monkeypatch):
     model_dir, schedule = tmp_path / "model", Schedule(num_steps=8)
     trainer = quick(quick_config, model_dir)
-    trainer.quantized.assign(True)
+    trainer.learner.quantized.assign(True)
     for step, value in ((5, 0.8), (6, 0.3)):  # each in a process of its own
         scored(monkeypatch, value)
-        trainer.step.assign(step)
-        trainer.save()  # as train() does before it evaluates
+        trainer.learner.step.assign(step)
+        trainer.saves.save()  # as train() does before it evaluates
         trainer.evaluate(schedule)
         trainer = quick(quick_config, model_dir)
-        assert float(trainer.best) == pytest.approx(0.8) and int(trainer.step) == step
+        assert float(trainer.saves.best) == pytest.approx(0.8) and int(trainer.learner.step) == step
     assert checkpoints.find(str(model_dir / "best")).endswith("ckpt-5")
 
 
@@ -142,8 +143,8 @@ def test_trainer_and_reader_agree_on_what_is_quantized_whatever_the_config_in_ha
         other = dataclasses.replace(recipe, quantization=Quantization(other_delay))
         assert CheckpointDetector.from_checkpoint(other, str(tmp_path / "model")).quantize == (kind == "as int8")
 
-    trainer.step.assign(4)  # the delay: the step after it is the first with fake quantization
-    trainer.save()
+    trainer.learner.step.assign(4)  # the delay: the step after it is the first with fake quantization
+    trainer.saves.save()
     trainer.evaluate(schedule)
     agree(4, "in float", other_delay=0)
     trainer.train(schedule)
@@ -152,16 +153,21 @@ def test_trainer_and_reader_agree_on_what_is_quantized_whatever_the_config_in_ha
 
 def test_a_run_from_before_the_mark_is_gone_on_with(quick_config, tmp_path):
     trainer = quick(quick_config, tmp_path / "model")
-    trainer.step.assign(6)
-    state = {"weights": trainer.weights, "optimizer": trainer.optimizer, "step": trainer.step, "average": trainer.average}
-    before = tf.train.Checkpoint(**state, best=trainer.best)
+    trainer.learner.step.assign(6)
+    state = {
+        "weights": trainer.learner.weights,
+        "optimizer": trainer.learner.optimizer,
+        "step": trainer.learner.step,
+        "average": trainer.learner.average,
+    }
+    before = tf.train.Checkpoint(**state, best=trainer.saves.best)
     tf.train.CheckpointManager(before, str(tmp_path / "model"), 1, checkpoint_name="ckpt").save(checkpoint_number=6)
     resumed = quick(quick_config, tmp_path / "model")
-    assert int(resumed.step) == 6 and bool(resumed.quantized)
+    assert int(resumed.learner.step) == 6 and bool(resumed.learner.quantized)
 
 
 def test_a_trainer_can_save_before_it_trains(quick_config, tmp_path):
-    quick(quick_config, tmp_path / "model").save()
+    quick(quick_config, tmp_path / "model").saves.save()
     assert step_of(tmp_path / "model") == 0 and (tmp_path / "model" / "training.json").is_file()
 
 
@@ -169,14 +175,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_older_one_gone_on_from(qui
     model_dir, said = tmp_path / "model", []
     trainer = quick(quick_config, model_dir)
     for step in (1, 2):
-        trainer.step.assign(step)
-        trainer.save()
+        trainer.learner.step.assign(step)
+        trainer.saves.save()
     data = model_dir / "ckpt-2.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
     resumed = quick(quick_config, model_dir, say=said.append)
-    assert int(resumed.step) == 1 and any(re.search("ckpt-2 is damaged .*ckpt-1 is whole and is taken", text) for text in said)
-    resumed.step.assign(2)
-    resumed.save()  # in place of the damaged one
+    assert int(resumed.learner.step) == 1 and any(re.search("ckpt-2 is damaged .*ckpt-1 is whole and is taken", text) for text in said)
+    resumed.learner.step.assign(2)
+    resumed.saves.save()  # in place of the damaged one
     assert checkpoints.newest_whole(str(model_dir), said.append) == str(model_dir / "ckpt-2")
 
 
@@ -184,17 +190,17 @@ def test_a_full_disk_says_what_was_needed_and_what_is_whole(quick_config, tmp_pa
     resource = pytest.importorskip("resource")
     model_dir = tmp_path / "model"
     trainer = quick(quick_config, model_dir)
-    trainer.save()
-    trainer.step.assign(1)
+    trainer.saves.save()
+    trainer.learner.step.assign(1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
         with pytest.raises(checkpoints.CheckpointError, match=r"disk is full at step 1. A checkpoint takes [\d.]+ MB, .*ckpt-0 is whole"):
-            trainer.save()
+            trainer.saves.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert step_of(model_dir) == 0 and not list(model_dir.glob("*_temp"))
-    trainer.save()
+    trainer.saves.save()
     assert step_of(model_dir) == 1
 
 
@@ -228,7 +234,7 @@ def test_a_picture_that_cannot_be_decoded_is_named_and_left_out(quick_config, re
     scored(monkeypatch, 0.5)
     (name,) = broken(own_records, "train", 1)
     quick_config.write_text(quick_config.read_text().replace(str(records_dir), str(own_records)))
-    monkeypatch.setattr(trainer_module, "UNDECODABLE_SHARE", 0.05)
+    monkeypatch.setattr(pictures, "UNDECODABLE_SHARE", 0.05)
     text = re.sub("(num|total)_steps: 8", r"\1_steps: 40", quick_config.read_text().replace("delay: 4", "delay: 39"))
     quick_config.write_text(text)  # long enough for every picture to have had its turn
     said = []
@@ -281,15 +287,17 @@ def test_records_without_manifest_and_too_small_caps_are_refused(records_dir, tm
 def test_fine_tuning_takes_weights_and_never_the_step(quick_config, tmp_path):
     recipe = pipeline_config.read(str(quick_config))
     first = Trainer(recipe, str(tmp_path / "first"), say=lambda text: None)
-    first.step.assign(3)
-    prefix = checkpoints.write_weights(str(tmp_path / "weights" / "ckpt-3"), first.quantizable, 3, quantized=False)
+    first.learner.step.assign(3)
+    prefix = checkpoints.write_weights(str(tmp_path / "weights" / "ckpt-3"), first.learner.quantizable, 3, quantized=False)
     training = dataclasses.replace(recipe.training, initial_weights=str(tmp_path / "weights"), backbone_only=False)
     said = []
     second = Trainer(dataclasses.replace(recipe, training=training), str(tmp_path / "second"), say=said.append)
-    assert int(second.step) == 0
-    assert f"{len(first.weights)} of {len(first.weights)} weights fit" in said[-1]
-    for name, weight in first.weights.items():
-        assert (second.weights[name].numpy() == weight.numpy()).all() and (second.average[name].numpy() == weight.numpy()).all()
+    assert int(second.learner.step) == 0
+    assert f"{len(first.learner.weights)} of {len(first.learner.weights)} weights fit" in said[-1]
+    for name, weight in first.learner.weights.items():
+        assert (second.learner.weights[name].numpy() == weight.numpy()).all() and (
+            second.learner.average[name].numpy() == weight.numpy()
+        ).all()
     wrong = pipeline_config.parse(MAIN_CONFIG.read_text().replace("additional_layer_depth: 64", "additional_layer_depth: 32"))
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
 

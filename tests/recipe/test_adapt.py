@@ -1,0 +1,37 @@
+"""scripts/adapt_config.py at another input size: what it writes is that recipe, with anchors of the same pixels, and a detector."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from conftest import MAIN_CONFIG, ROOT
+
+from facedet.detectors import registry
+from facedet.recipe import pipeline_config
+
+
+def adapted(output, *arguments) -> int:
+    spec = importlib.util.spec_from_file_location("adapt_config", ROOT / "scripts" / "adapt_config.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(["--pipeline_config_path", str(MAIN_CONFIG), "--output", str(output), *arguments])
+
+
+def test_anchors_keep_their_pixels_at_another_size(tmp_path, capsys):
+    output = tmp_path / "wide.config"
+    assert adapted(output, "--height", "96", "--width", "128") == 0
+    assert "96x128" in capsys.readouterr().out
+    assert output.read_text().startswith("# ")
+    detector = registry.build(pipeline_config.read(str(output)))
+    assert detector.network.input_shape[1:3] == (96, 128)
+    own = pipeline_config.message(str(MAIN_CONFIG)).model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid
+    wanted = {(round(size / 0.6667**0.5, 1), round(size * 0.6667**0.5, 1)) for grid in own for size in grid.base_sizes}
+    found = detector.anchors_yxhw[:, 2:] * (96, 128)
+    assert {tuple(np.round(sides, 1).tolist()) for sides in found} == wanted
+    assert len(found) == 3 * 24 * 32 + 2 * 12 * 16 + 2 * 6 * 8 + 4 * 3 * 4
+
+
+@pytest.mark.parametrize(("arguments", "named"), [(["--height", "0"], "height: 0"), (["--width", "5000"], "width: 5000")])
+def test_a_size_that_cannot_be_is_refused_by_name(arguments, named, tmp_path, capsys):
+    assert adapted(tmp_path / "never.config", *arguments) == 1
+    assert named in capsys.readouterr().err and not (tmp_path / "never.config").exists()
