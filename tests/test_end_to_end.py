@@ -74,10 +74,12 @@ def test_the_card_holds_the_commands_that_made_it(demo):
 
 def test_measured_figures_go_into_the_card(demo):
     exported = demo[0] / "exported"
-    run("scripts/measure_export.py", exported, "--data_dir", demo[0] / "sample", "--limit", "8")
+    (config,) = demo[0].glob("*.config")
+    run("scripts/measure_export.py", exported, "--data_dir", demo[0] / "sample", "--limit", "8", "--pipeline_config_path", config)
     measured = json.loads((exported / "model_card.json").read_text(), parse_constant=pytest.fail)["measured"]
-    assert set(measured["accuracy"]) == set(measured["latency"]) and len(measured["accuracy"]) == 6
+    assert set(measured["accuracy"]) == {"checkpoint in float", *measured["latency"]} and len(measured["latency"]) == 6
     assert measured["accuracy"]["int8"]["average_precision"]["easy"] > 0.5
+    assert measured["accuracy"]["checkpoint in float"] == measured["accuracy"]["float32"] != measured["accuracy"]["int8"]
     for subset in ("easy", "medium"):  # it was taught upright faces
         turned = measured["recall_by_rotation"][subset]
         assert turned["0"] > max(turned["60"], turned["90"])

@@ -72,3 +72,26 @@ def test_a_folder_without_the_zips_is_told_what_belongs_there(tmp_path):
 
     said = run("dataset_tools/copy_widerface.py", "--from_dir", tmp_path, "--to_dir", tmp_path / "to", code=1)
     assert "lacks WIDER_train.zip, WIDER_val.zip, wider_face_split.zip" in said
+
+
+@pytest.mark.parametrize("uv_finds_a_python", [True, False])
+def test_the_environment_is_made_by_uv_or_without_it(tmp_path, monkeypatch, uv_finds_a_python):
+    project, work = tmp_path / "project", tmp_path / "work"
+    for folder in ("configs", "scripts"):
+        (project / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", project)
+    (project / "requirements.txt").write_text("# none: they are installed by the other tests\n")
+    (project / "scripts" / "doctor.py").write_text("import sys; print(sys.prefix, sys.version_info[:2] in ((3, 11), (3, 12)))")
+    monkeypatch.setenv("FACEDET_DRIVE", str(tmp_path))
+    monkeypatch.setenv("FACEDET_WORK", str(work))
+    monkeypatch.delenv("FACEDET_VENV", raising=False)
+    if not uv_finds_a_python:
+        monkeypatch.setenv("UV_PYTHON_PREFERENCE", "only-managed")
+        monkeypatch.setenv("UV_OFFLINE", "1")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook.cells = notebook.cells[:5]
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project)}}).execute()
+    said = "".join(output.get("text", "") for output in notebook.cells[4].outputs)
+    assert f"{work / 'venv'} True" in said
+    assert ("A Python of this machine is tried." in said) is not uv_finds_a_python
+    assert "uv = " in (work / "venv" / "pyvenv.cfg").read_text() or not uv_finds_a_python

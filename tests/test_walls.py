@@ -15,7 +15,8 @@ ORDER = (
     "commands",
 )  # fmt: skip
 LIGHT = ("runtime", "data/widerface", "data/mat_file", "data/official_files", "data/jpeg", "evaluation/protocol", "evaluation/dataset",
-         "evaluation/report", "evaluation/scoring", "evaluation/landmarks", "evaluation/rotation", "training/run_record", "training/backup")  # fmt: skip
+         "evaluation/report", "evaluation/scoring", "evaluation/landmarks", "evaluation/rotation", "evaluation/false_faces", "evaluation/ties",
+         "evaluation/groups", "training/run_record", "training/backup")  # fmt: skip
 
 
 def imports_of(path: pathlib.Path) -> set[str]:

@@ -30,6 +30,8 @@ class CheckpointDetector:
         """Builds the recipe's detector and loads a folder's newest checkpoint; quantized where recipe and checkpoint are.
 
         A checkpoint from before it stored whether it is quantized counts as such where its step is past the recipe's delay.
+        The ranges of scores are not the trained ones, which are means over batches and cut the best scores off: they reach as far
+        up as down to the least score that the files tell apart.
         """
         detector = registry.build(recipe)
         quantizable = QuantizableNetwork(detector.network, detector.input.range)
@@ -39,6 +41,9 @@ class CheckpointDetector:
             quantized = step > recipe.quantization.delay
         found = cls(detector, quantizable, recipe.quantization is not None and quantized, score_threshold)
         found.step = step
+        if found.quantize:
+            for name, (least, _) in detector.saturated().items():
+                quantizable.ranges[name].assign([least, -least])
         return found
 
     def detect(self, image: np.ndarray) -> Faces:

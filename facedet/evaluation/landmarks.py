@@ -9,8 +9,10 @@ import dataclasses
 import itertools
 
 import numpy as np
+from tabulate import tabulate
 
 from facedet.evaluation import protocol
+from facedet.evaluation.report import height_range, or_dash
 from facedet.evaluation.scoring import Scores
 from facedet.runtime.input_spec import InputSpec
 from facedet.runtime.landmarks import expected as expected_points
@@ -76,6 +78,41 @@ def errors(scores: Scores, detector: str, spec: InputSpec | None = None) -> Erro
         return None
     values, heights = np.concatenate(values), np.concatenate(heights)
     return Errors(values, heights, heights * np.concatenate(ratios) if spec else None)
+
+
+def markdown(measured: dict | None) -> list[str]:
+    """{records, pictures, errors: {file: Errors.as_dict()}} as lines of a model card."""
+    if not measured:
+        return []
+    errors = measured["errors"]
+    keys = [key for key in next(iter(errors.values()))["all"] if key not in ("from", "to", "faces", "found")]
+    overall = [
+        [
+            kind,
+            e["all"]["faces"],
+            e["all"]["found"],
+            *(or_dash(e["all"][key], 3) for key in keys),
+            or_dash(e["from_32_at_input"]["nme"], 3),
+        ]
+        for kind, e in errors.items()
+    ]
+    heights = [
+        [height_range(rows[0]), rows[0]["faces"], *(or_dash(row["nme"], 3) for row in rows)]
+        for rows in zip(*(e["by_height_at_input"] for e in errors.values()), strict=True)
+        if rows[0]["faces"]
+    ]
+    shown = [key.upper() if key == "nme" else key.replace("_", " ") for key in keys]
+    return [
+        f"Landmarks on {measured['pictures']:,} pictures of `{measured['records']}`: mean distance of the five points over the square root of "
+        "the annotated box's area (NME) and the shares of faces with less, of faces with points that are found:",
+        "",
+        tabulate(overall, ["file", "with points", "found", *shown, "NME from 32 px at the input"], "github", disable_numparse=True),
+        "",
+        "NME by face height at the input:",
+        "",
+        tabulate(heights, ["height, px", "with points", *errors], "github", disable_numparse=True),
+        "",
+    ]
 
 
 def distances(points: np.ndarray, expected: np.ndarray, areas: np.ndarray) -> np.ndarray:

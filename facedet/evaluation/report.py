@@ -39,7 +39,7 @@ def error_tables(errors: dict[str, dict]) -> str:
     rows = [[f"score at which {first['recall'] if first['score'] is not None else 'the recall'} is reached", *map(reached, told)]]
     for kind, found in first["false_boxes"].items():
         rows.append([f"false boxes, {kind}", *(one["false_boxes"][kind]["count"] for one in told)])
-        rows.append(["their median height, px", *(_or_dash(one["false_boxes"][kind]["median_height"]) for one in told)])
+        rows.append(["their median height, px", *(or_dash(one["false_boxes"][kind]["median_height"]) for one in told)])
         for i, row in enumerate(found["by_height"]):
             rows.append([f"... of {height_range(row)} px", *(one["false_boxes"][kind]["by_height"][i]["count"] for one in told)])
     rows.append([f"never found, of {first['faces']:,} faces", *(one["never_found"]["count"] for one in told)])
@@ -62,8 +62,9 @@ def _missed(rows: list[dict]) -> list:
     return [faces, *(f"{row['missed'] / faces:.3f}" if faces else "-" for row in rows)]
 
 
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+def or_dash(value: float | None, places: int = 0) -> str:
+    """A number with so many places; '-' where there is none."""
+    return "-" if value is None else f"{value:.{places}f}"
 
 
 def landmark_table(landmarks: dict, heights: str, unit: str) -> str:

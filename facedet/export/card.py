@@ -9,7 +9,9 @@ import tempfile
 from tabulate import tabulate
 
 from facedet.data.widerface import SUBSETS
-from facedet.evaluation.report import height_range
+from facedet.evaluation import false_faces, groups, landmarks, ties
+from facedet.evaluation.report import height_range, or_dash
+from facedet.export.parity import CALIBRATED
 from facedet.runtime.detector import OUTPUTS_WITH_NMS, FaceDetector
 from facedet.runtime.landmarks import NAMES
 
@@ -89,7 +91,7 @@ def markdown(card: dict) -> str:
         files.append([f["file"], f["hardware"], f["bytes"], f["input"], f["sha256"][:12]])
         files += [[b["file"], "", b["bytes"], "", b["sha256"][:12]] for b in f.get("beside", [])]
     parity = card["parity"]
-    landmarks = any("median_landmarks" in row for row in parity["rows"])
+    with_landmarks = any("median_landmarks" in row for row in parity["rows"])
     subsets = SUBSETS if parity["official_subsets"] else SUBSETS[-1:]
     heading = [s.capitalize() if parity["official_subsets"] else "all faces" for s in subsets]
     rows = [
@@ -98,12 +100,12 @@ def markdown(card: dict) -> str:
             *(f"{r[s]:.4f}" for s in subsets),
             f"{r['median_iou']:.4f}",
             f"{r['median_score']:.4f}",
-            *([_or_dash(r.get("median_landmarks"), 4)] if landmarks else []),
+            *([or_dash(r.get("median_landmarks"), 4)] if with_landmarks else []),
             f"{r['matched']} / {r['unmatched']}",
         ]
         for r in parity["rows"]
     ]
-    columns = ["median IoU", "median score difference", *(["median landmark distance"] if landmarks else []), "matched / not"]
+    columns = ["median IoU", "median score difference", *(["median landmark distance"] if with_landmarks else []), "matched / not"]
     given = {name for file in card["files"] for name in file["outputs"]}
     frame = "the padded input" if card["input"].get("padding") else "the picture"
     outputs = [
@@ -136,7 +138,7 @@ def markdown(card: dict) -> str:
             "## Parity",
             "",
             f"Checkpoint and files on the same {parity['pictures']} pictures of `{parity['records']}`; {parity['protocol']}. "
-            f"Float files are compared with the checkpoint in float, int8 ones with it as it was trained. Matched: its boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
+            f"Float files are compared with the checkpoint in float, {_of_int8(parity['rows'])}. Matched: its boxes from score {parity['matched_score']} on. Limits: {parity['limits']}",
             "",
             tabulate(rows, ["", *heading, *columns], "github", disable_numparse=True),
             "",
@@ -157,6 +159,12 @@ def markdown(card: dict) -> str:
             "",
         ]
     )
+
+
+def _of_int8(rows: list[dict]) -> str:
+    if not any(row["name"] == CALIBRATED for row in rows):
+        return "int8 ones with it as it was trained"
+    return f'int8 ones with its simulation ("{CALIBRATED}"), that with it in float'
 
 
 def _fitted(said: dict) -> str:
@@ -187,10 +195,6 @@ def _forms(files: list[dict]) -> list[str]:
 
 def _yes(said: bool) -> str:
     return "yes" if said else "no"
-
-
-def _or_dash(value: float | None, places: int) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
 
 
 def _training(told: dict | None) -> list[str]:
@@ -247,50 +251,18 @@ def _measured(measured: dict | None) -> list[str]:
         "",
         tabulate(heights, ["height, px", "faces", *kinds], "github", disable_numparse=True),
         "",
-        *_landmarks(measured.get("landmarks")),
+        *landmarks.markdown(measured.get("landmarks")),
         f"Recall of the int8 file on the same pictures turned by so many degrees, at score {measured['rotation_score']} and more:",
         "",
         tabulate(rotation, ["faces", *degrees], "github", disable_numparse=True),
         "",
+        *false_faces.markdown(measured.get("false_faces")),
+        *ties.markdown(measured.get("ties")),
+        *groups.markdown(measured.get("groups")),
         "## Latency",
         "",
         measured["latency_protocol"],
         "",
         tabulate(times, ["file", "p50 ms", "p95 ms", "CPU ms p50"], "github", disable_numparse=True),
-        "",
-    ]
-
-
-def _landmarks(measured: dict | None) -> list[str]:
-    """The error of the landmarks, by landmarks.Errors.as_dict() of each kind."""
-    if not measured:
-        return []
-    errors = measured["errors"]
-    keys = [key for key in next(iter(errors.values()))["all"] if key not in ("from", "to", "faces", "found")]
-    overall = [
-        [
-            kind,
-            e["all"]["faces"],
-            e["all"]["found"],
-            *(_or_dash(e["all"][key], 3) for key in keys),
-            _or_dash(e["from_32_at_input"]["nme"], 3),
-        ]
-        for kind, e in errors.items()
-    ]
-    heights = [
-        [height_range(rows[0]), rows[0]["faces"], *(_or_dash(row["nme"], 3) for row in rows)]
-        for rows in zip(*(e["by_height_at_input"] for e in errors.values()), strict=True)
-        if rows[0]["faces"]
-    ]
-    shown = [key.upper() if key == "nme" else key.replace("_", " ") for key in keys]
-    return [
-        f"Landmarks on {measured['pictures']:,} pictures of `{measured['records']}`: mean distance of the five points over the square root of "
-        "the annotated box's area (NME) and the shares of faces with less, of faces with points that are found:",
-        "",
-        tabulate(overall, ["file", "with points", "found", *shown, "NME from 32 px at the input"], "github", disable_numparse=True),
-        "",
-        "NME by face height at the input:",
-        "",
-        tabulate(heights, ["height, px", "with points", *errors], "github", disable_numparse=True),
         "",
     ]

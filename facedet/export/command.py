@@ -19,6 +19,12 @@ def main(name: str, description: str, make_format: Callable, argv=None) -> int:
     parser.add_argument("--output_dir", required=True, help="a folder of its own: it is replaced whole")
     parser.add_argument("--parity_images", type=int, default=100, help="pictures of the evaluation records (default: %(default)s)")
     parser.add_argument("--calibration_images", type=int, default=200, help="pictures for a float checkpoint (default: %(default)s)")
+    parser.add_argument(
+        "--files",
+        choices=("all", "shipped"),
+        default="all",
+        help="shipped: int8, and float16 raw for GPUs, what exported_models/ holds (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     from facedet.data import records
     from facedet.export import exporter, parity
@@ -30,7 +36,7 @@ def main(name: str, description: str, make_format: Callable, argv=None) -> int:
 
     try:
         card = exporter.export(args.pipeline_config_path, args.checkpoint_dir, args.output_dir, args.parity_images, args.calibration_images,
-                               command=run_record.this_command(), export_format=make_format())  # fmt: skip
+                               command=run_record.this_command(), export_format=make_format(), files=args.files)  # fmt: skip
     except parity.ParityError as error:
         print(f"error: {error}\nNothing was written to {args.output_dir}.", file=sys.stderr)
         return 2

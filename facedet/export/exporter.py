@@ -18,8 +18,9 @@ from facedet.data import records
 from facedet.evaluation import network_profile, protocol, scoring, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card, folder, parity
-from facedet.export.formats.base import Format
+from facedet.export.formats.base import Format, chosen
 from facedet.export.formats.tflite import TFLite
+from facedet.quantization import equalization
 from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Recipe
 from facedet.runtime.input_spec import InputSpec
@@ -42,6 +43,7 @@ def export(
     say=print,
     command: str = "",
     export_format: Format | None = None,
+    files: str = "all",
 ) -> dict:
     """Writes <config name>_<kind>.tflite, or another format's files, the model card and checkpoint/ (weights alone) to output_dir; returns the card.
 
@@ -49,15 +51,16 @@ def export(
     records. Parity is measured on its evaluation records. output_dir is replaced whole, by one rename, with nothing in it but an
     export's files. Raises ParityError past the limits, ExportError for a folder with other files and for a full disk, ConfigError,
     RecordsError, CheckpointError, NotQuantizableError: output_dir then stays as it was.
-    command: what was typed, for the card.
+    command: what was typed, for the card.  files: "all" or "shipped", as formats.base.chosen() takes it.
     """
     begin, export_format = time.perf_counter(), export_format or TFLite()
     recipe = pipeline_config.read(config_path)
     name, output_dir = pathlib.Path(config_path).stem, pathlib.Path(output_dir)
     reference = CheckpointDetector.from_checkpoint(recipe, checkpoint, protocol.LEAST_SCORE)
     detector, quantizable = reference.detector, reference.quantizable
-    kinds = export_format.kinds(detector)
-    _require_export_or_nothing(output_dir, {f"{name}_{kind}{suffix}" for kind in kinds for suffix in export_format.suffixes})
+    every = export_format.kinds(detector)
+    _require_export_or_nothing(output_dir, {f"{name}_{kind}{suffix}" for kind in every for suffix in export_format.suffixes})
+    kinds = chosen(every, files)
     if reference.quantize:
         ranges = "quantization-aware training"
     else:
@@ -66,20 +69,24 @@ def export(
     say(f"{checkpoint}: step {reference.step}; int8 ranges: {ranges}.")
 
     with _full_disk_named(output_dir, detector), folder.replacing(output_dir) as made:
-        files, detectors, precisions, references = [], {"checkpoint": reference}, {}, {}
-        in_float = "checkpoint"
+        entries, detectors, precisions, references = [], {"checkpoint": reference}, {}, {}
+        in_float = as_int8 = "checkpoint"
         if reference.quantize:  # what the float files stand for; the int8 ones are compared with what was trained
             in_float = "checkpoint in float"
             detectors[in_float] = CheckpointDetector(detector, quantizable, False, protocol.LEAST_SCORE)
+        elif any(kind.precision == "int8" for kind in kinds):  # what the int8 files stand for, itself compared with what was trained
+            as_int8 = parity.CALIBRATED
+            detectors[as_int8] = CheckpointDetector(detector, quantizable, True, protocol.LEAST_SCORE)
+            precisions[as_int8], references[as_int8] = "calibrated", "checkpoint"
         for kind in tqdm(kinds, desc="convert", unit="file"):
             paths = [made / f"{name}_{kind}{suffix}" for suffix in export_format.suffixes]
             written = export_format.write(detector, quantizable, kind)
             for path in paths:
                 path.write_bytes(written[path.suffix])
             detectors[str(kind)] = export_format.open(paths[0], protocol.LEAST_SCORE)
-            files.append(card.file_entry(paths, kind, detectors[str(kind)], export_format.hardware(kind)))
+            entries.append(card.file_entry(paths, kind, detectors[str(kind)], export_format.hardware(kind)))
             precisions[str(kind)] = kind.precision
-            references[str(kind)] = "checkpoint" if kind.precision == "int8" else in_float
+            references[str(kind)] = as_int8 if kind.precision == "int8" else in_float
         report = _parity_report(recipe, detectors, references, precisions, parity_images)
         made_card = {
             "name": name,
@@ -96,7 +103,7 @@ def export(
             "iou_threshold": recipe.suppression.iou_threshold,
             "anchors": detector.anchor_table(),
             **({"landmarks": detector.num_points} if detector.num_points else {}),
-            "files": files,
+            "files": entries,
             "parity": report,
             "licence": card.LICENCE,
         }
@@ -151,19 +158,22 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
 
 
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
-    """Collects the ranges of a float network's activations on `count` pictures of the records.
+    """Equalizes a float network and collects the ranges of its activations, on `count` pictures of the records.
 
-    Those of scores end where the scores do: a background of -100 would leave a face few of the 256 values.
+    Those of scores end where the files' do: a background of -100 would leave a face few of the 256 values.
     """
     spec, quantizable = reference.detector.input, reference.quantizable
-    observe = tf.function(lambda images: quantizable.calibrate(spec.normalize(images)))
-    examples = itertools.islice(records.read_examples(paths), count)
-    for variable in quantizable.ranges.values():
-        variable.assign([0.0, 0.0])
-    with tqdm(total=count, desc="calibrate", unit="img") as progress:
-        while batch := list(itertools.islice(examples, 4)):
-            observe(tf.constant(np.stack([spec.prepare(validation.decode(encoded))[0] for _, encoded, _ in batch]), tf.float32))
-            progress.update(len(batch))
+
+    def batches(purpose: str):
+        examples = itertools.islice(records.read_examples(paths), count)
+        with tqdm(total=count, desc=purpose, unit="img") as progress:
+            while batch := list(itertools.islice(examples, 4)):
+                prepared = np.stack([spec.prepare(validation.decode(encoded))[0] for _, encoded, _ in batch])
+                yield spec.normalize(tf.constant(prepared, tf.float32))
+                progress.update(len(batch))
+
+    equalization.equalize(quantizable.network, batches("equalize"))
+    quantizable.calibrate(batches("calibrate"))
     for name, (least, greatest) in reference.detector.saturated().items():
         low, high = quantizable.ranges[name].numpy()
         quantizable.ranges[name].assign([max(low, least), min(high, greatest)])

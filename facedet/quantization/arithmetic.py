@@ -1,5 +1,7 @@
 """What TFLite computes, in TensorFlow: weights and activations rounded to 8 bits, batch norms folded, and the normalization of the input."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -62,6 +64,17 @@ def convolve(step: Step, x, quantize: bool, constant: bool):
 
 def fake_quant(values, least, greatest):
     return tf.quantization.fake_quant_with_min_max_vars(values, tf.stop_gradient(least), tf.stop_gradient(greatest), 8)
+
+
+def round_as_bytes(images, least: float, greatest: float):
+    """Normalized images of a range on the grid that the int8 file has for their bytes.
+
+    Of -1..1 each byte lies halfway between two values of a grid that holds zero: the file takes the lower, and 0 has the place 128.
+    """
+    least, greatest = float(least), float(greatest)
+    step, little = (greatest - least) / 255, 1e-3
+    zero = math.floor(-least / step + 0.5 + little)
+    return fake_quant(images - little * step, -zero * step, (255 - zero) * step)
 
 
 def normalize(images, spec: InputSpec, quantize: bool):

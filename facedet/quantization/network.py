@@ -8,17 +8,21 @@ statistics and values are rounded, in the forward pass only (straight-through gr
 The network's own layers and variables are used: nothing is copied, a checkpoint is the float network's plus the ranges.
 """
 
+from collections.abc import Iterable
+
+import numpy as np
 import tensorflow as tf
 
 from facedet import replicas
 from facedet.keras2 import keras
-from facedet.quantization.arithmetic import convolve, fake_quant, normalize
+from facedet.quantization.arithmetic import convolve, fake_quant, normalize, round_as_bytes
 from facedet.quantization.plan import RUN_AS_CONVOLUTIONS, NotQuantizableError, plan
 from facedet.runtime.input_spec import InputSpec
 
 layers = keras.layers
 _OBSERVED_IMAGES = 4  # of a (global) batch: its ranges are averaged over many batches
 _MOMENTUM = 0.99
+CALIBRATION_QUANTILE = 0.97
 
 
 class QuantizableNetwork:
@@ -47,12 +51,25 @@ class QuantizableNetwork:
             self._observe(name, values)
         return outputs
 
-    def calibrate(self, images) -> None:
-        """Widens the ranges to all that these images give: a face is rare in a map, and what it gives must not be cut off."""
-        for name, values in self._observer(images, training=False)[1].items():
-            least, greatest = tf.unstack(self.ranges[name])  # from 0 to 0 at first
-            least, greatest = tf.minimum(least, tf.reduce_min(values)), tf.maximum(greatest, tf.reduce_max(values))
-            self.ranges[name].assign([least, tf.maximum(greatest, 1e-6)])
+    def calibrate(self, batches: Iterable, quantile: float = CALIBRATION_QUANTILE) -> None:
+        """The ranges of a network that was trained in float: of each picture's least and greatest values a quantile, anew.
+
+        Not of all values: a face is rare in a map, and what it gives must not be cut off. Not the extremes of all pictures: one odd
+        picture would take the grid from all others, of outputs too.
+        batches: normalized images [B, H, W, 3].
+        """
+
+        @tf.function(reduce_retracing=True)
+        def extremes(images):
+            return {
+                name: tf.stack([tf.reduce_min(values, [1, 2, 3]), tf.reduce_max(values, [1, 2, 3])], 1)
+                for name, values in self._observer(images, training=False)[1].items()
+            }
+
+        seen = [{name: values.numpy() for name, values in extremes(images).items()} for images in batches]
+        for name, variable in self.ranges.items():
+            least, greatest = np.concatenate([batch[name] for batch in seen]).T
+            variable.assign([min(np.quantile(least, 1 - quantile), 0.0), max(np.quantile(greatest, quantile), 1e-6)])
 
     def simulate(self, images, training: bool):
         """The outputs of the network as it will be quantized; while training the ranges go on learning."""
@@ -83,7 +100,9 @@ class QuantizableNetwork:
         variable.assign(tf.where(first, latest, _MOMENTUM * variable + (1 - _MOMENTUM) * tf.stop_gradient(latest)))
 
     def _run(self, images, quantize, training, constant, outputs=None):
-        tensors = {id(self.network.inputs[0]): fake_quant(images, *self._input_range) if quantize else images}
+        if quantize:
+            images = fake_quant(images, *self._input_range) if constant else round_as_bytes(images, *self._input_range)
+        tensors = {id(self.network.inputs[0]): images}
         for step in self._steps:
             inputs = [tensors[id(source)] for source in step.sources]
             if isinstance(step.layer, RUN_AS_CONVOLUTIONS):

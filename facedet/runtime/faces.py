@@ -16,7 +16,7 @@ from facedet.runtime import landmarks as points_of
 # Eye, eye, nose, mouth corner, mouth corner of an upright face in 112x112, x, y of pixels' centres: what recognition networks of ArcFace's kind are
 # trained on (Deng et al., "ArcFace", CVPR 2019; InsightFace's arcface_dst).
 TEMPLATE_112 = np.asarray([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
-_BLUR_CELLS = 6  # a blurred face holds no more than this number squared of colours
+_BLUR_CELLS, _BLUR_MARGIN = 4, 0.15  # so few colours each way, so far around; the same in web/drawing.js
 
 
 class Face(NamedTuple):
@@ -67,8 +67,12 @@ class Faces:
         picture = Image.fromarray(self._picture())
         return [picture.crop(self._around(box, margin)) for box in self.boxes]
 
-    def blur(self, margin: float = 0.1) -> Image.Image:
-        """The picture with its faces beyond recognition: each is thrown down to a few colours, so that nothing can be won back."""
+    def blur(self, margin: float = _BLUR_MARGIN) -> Image.Image:
+        """The picture with its faces beyond recognition.
+
+        Each, with `margin` of its width and height on each side, is thrown down to a few colours, so that nothing can be won back.
+        That there was a face can still be told: detectors find some of the blurs.
+        """
         picture = Image.fromarray(self._picture())
         for box in self.boxes:
             left, top, right, bottom = around = self._around(box, margin)

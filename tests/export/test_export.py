@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -177,12 +178,41 @@ print("boxes", np.abs(found[0] - expected[0]).max(), "scores", np.abs(found[1] -
     assert boxes <= limit[0] and scores <= limit[1], (boxes, scores)
 
 
-def _export_to(records_dir, tmp_path, out):
+def _export_to(records_dir, tmp_path, out, **options):
     from facedet.export import exporter
 
     config = tmp_path / MAIN_CONFIG.name
     config.write_text(config_text(records_dir))
-    return exporter.export(str(config), str(SHIPPED / "checkpoint"), str(out), parity_images=3, say=lambda text: None)
+    return exporter.export(str(config), str(SHIPPED / "checkpoint"), str(out), parity_images=3, say=lambda text: None, **options)
+
+
+def test_the_shipped_files_take_the_place_of_all(records_dir, exported, tmp_path):
+    """None of the others is left beside them, nor in the card. The bytes are of an earlier conversion, which takes long."""
+    from facedet.export.formats.tflite import TFLite
+
+    class Converted(TFLite):
+        def write(self, detector, quantizable, kind):
+            return {".tflite": (exported / f"{SHIPPED.name}_{kind}.tflite").read_bytes()}
+
+    out = shutil.copytree(exported, tmp_path / "out")
+    told = _export_to(records_dir, tmp_path, out, files="shipped", export_format=Converted())
+    kinds = ["float16_raw", "int8", "int8_raw"]
+    assert [entry["kind"] for entry in told["files"]] == kinds
+    assert sorted(path.name for path in out.glob("*.tflite")) == [f"{SHIPPED.name}_{kind}.tflite" for kind in kinds]
+    assert [row["name"] for row in told["parity"]["rows"]] == ["checkpoint", "checkpoint in float", *kinds]
+
+
+@pytest.mark.parametrize("points, mediapipes, kinds", [
+    (0, False, ["float16_raw", "int8", "int8_raw"]),
+    (5, False, ["float16_raw", "int8", "int8_raw", "int8_boxes"]),
+    (6, True, ["float16_raw", "int8", "int8_raw", "int8_boxes", "int8_mediapipe"]),
+])  # fmt: skip
+def test_what_ships_of_a_detector(points, mediapipes, kinds):
+    from facedet.export.formats.base import chosen
+    from facedet.export.formats.tflite import TFLite
+
+    every = TFLite().kinds(types.SimpleNamespace(num_points=points, is_mediapipes=mediapipes))
+    assert [str(kind) for kind in chosen(every, "shipped")] == kinds and chosen(every, "all") == every
 
 
 def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, tmp_path):

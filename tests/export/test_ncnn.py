@@ -1,5 +1,6 @@
 """ncnn files: they compute what the network does, refuse what is damaged, and an export fails where pnnx passes over a layer."""
 
+import json
 import random
 
 import numpy as np
@@ -72,6 +73,20 @@ def test_files_compute_what_the_network_does(small, files):
         assert len(opened.detect(small.images[0]))
     sizes = [path.with_suffix(".bin").stat().st_size for path in (files[FLOAT32], files[FLOAT16])]
     assert sizes[1] < 0.65 * sizes[0]
+
+
+def test_the_benchmark_has_them_beside_other_formats(files, capsys, tmp_path):
+    """A file of ncnn's is two."""
+    from facedet.commands import benchmark
+
+    asked = ["224-fast", *map(str, files.values()), "--rounds", "1", "--output", str(tmp_path / "told.json")]
+    assert benchmark.main(asked) == 0
+    said = capsys.readouterr().out
+    first, *rows = json.loads((tmp_path / "told.json").read_text())["rows"]
+    assert first["cpu_ratio"] == 1 and first["file"].endswith("_int8.tflite")
+    for row, path in zip(rows, files.values(), strict=True):
+        assert row["file"] == str(path) and row["bytes"] == path.stat().st_size + path.with_suffix(".bin").stat().st_size
+        assert row["name"] == f"{path.name}, 1 thread" and row["name"] in said and row["cpu_ms_p50"] > 0
 
 
 def test_ncnn_alone_reads_past_the_details(small, files):

@@ -16,6 +16,7 @@ from facedet.export.formats.base import PRECISIONS, RAW, SUPPRESSED, Kind, NotCo
 from facedet.export.formats.onnx import ONNX
 from facedet.layers.channel_padding import ChannelPadding
 from facedet.quantization.network import NotQuantizableError, QuantizableNetwork
+from facedet.runtime.backends.onnx_runtime import session_options
 from facedet.runtime.input_spec import InputSpec
 
 import tensorflow as tf  # isort: skip
@@ -55,7 +56,7 @@ def test_the_kinds_are_each_precision_raw_and_with_suppression(small):
 
 
 def by_onnxruntime(data: bytes, images) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, session_options(1), providers=["CPUExecutionProvider"])
     (taken,) = session.get_inputs()
     given = session.run(None, {taken.name: images.astype(np.uint8 if taken.type == "tensor(uint8)" else np.float32)})
     return {output.name: values for output, values in zip(session.get_outputs(), given, strict=True)}
@@ -261,12 +262,10 @@ def test_every_layer_is_what_keras_computes(spec):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-4, err_msg=name)
-    one = onnx_network.write(quantizable, spec, "float32", 1, channels_first=True)
-    assert not {"Pad", "Transpose"} & {node.op_type for node in one.graph.node if node.name.startswith(("network/conv2d/", "channels"))}
-    found = by_onnxruntime(one.SerializeToString(), images[:1].transpose(0, 3, 1, 2))
-    for name in "abc":
-        np.testing.assert_allclose(found[name].transpose(0, 2, 3, 1), expected[name][:1], atol=1e-4, err_msg=name)
-    found = by_onnxruntime(onnx_network.write(quantizable, spec, "int8", "batch").SerializeToString(), images)
+    model = onnx_network.write(quantizable, spec, "int8", "batch")
+    kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    assert len(set(kernels)) == len(kernels)  # onnxruntime opens it without VNNI, too
+    found = by_onnxruntime(model.SerializeToString(), images)
     expected = quantizable.simulate(inputs - 1e-4, training=False)  # a byte in the middle between two values takes the lower one
     for name, values in expected.items():
         assert np.abs(found[name] - values).mean() < 0.06 * np.std(values), name

@@ -78,3 +78,23 @@ def test_a_file_that_finds_nothing_is_told_for_what_it_is():
     with pytest.raises(parity.ParityError, match="int8: 3 of 3 boxes have no counterpart") as raised:
         check(Finds(0.9, landmarks=0.0), Finds(None, landmarks=0.0))
     assert "no landmarks" not in str(raised.value)
+
+
+def test_what_rounding_moved_is_told_apart_from_a_file_that_computes_something_else():
+    """Of a float checkpoint the simulation may move boxes where AP stays; the file may not move them once more."""
+    truth = protocol.GroundTruth(np.asarray([[10.0, 10, 40, 40]]), np.ones((1, 3), bool))
+    pictures = [scoring.Picture(f"e/{number}.jpg", np.zeros((64, 64, 3), np.uint8), truth) for number in range(3)]
+    references = {parity.CALIBRATED: "checkpoint", "int8": parity.CALIBRATED}
+
+    def compare(simulation, file):
+        rows = parity.compare(scoring.score({"checkpoint": Finds(0.9), parity.CALIBRATED: simulation, "int8": file}, pictures), references)
+        assert "calibrated: AP -0.02" in parity.limits_in_words(rows)
+        parity.check(rows, {parity.CALIBRATED: "calibrated", "int8": "int8"})
+
+    compare(Finds(0.9, shift=1.5), Finds(0.9, shift=1.5))  # IoU .86
+    with pytest.raises(parity.ParityError, match=r"int8: median IoU of matched boxes 0\.8"):
+        compare(Finds(0.9, shift=0.0), Finds(0.9, shift=1.5))
+    with pytest.raises(parity.ParityError, match="checkpoint as int8: median IoU"):
+        compare(Finds(0.9, shift=4.0), Finds(0.9, shift=4.0))
+    with pytest.raises(parity.ParityError, match="checkpoint as int8: Easy AP|checkpoint as int8: easy AP"):
+        compare(Finds(None), Finds(None))

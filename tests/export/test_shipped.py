@@ -17,6 +17,7 @@ from facedet.export.formats import flatbuffer, tflite
 from facedet.export.formats.base import RAW, SUPPRESSED, Kind
 from facedet.recipe import pipeline_config
 
+FOLDERS = sorted(path.parent for path in ROOT.glob("exported_models/*/model_card.json"))
 SHIPPED = [f"ssd_mobilenet_v2_{kind}quantized_224x224_widerface" for kind in ("narrow_", "")]
 LAST_BITS = 1e-6  # relative, of float32 values
 INT32 = 2  # TensorType of the schema
@@ -46,6 +47,23 @@ def test_the_file_exported_again_is_the_shipped_one(again, kind, tmp_path):
     (tmp_path / "made.zip").write_bytes(made[kind])
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "made.zip") as new:
         assert old.namelist() == new.namelist() and all(old.read(name) == new.read(name) for name in old.namelist())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_holds_what_its_card_names_and_no_other_file(folder):
+    told = card.read(folder)
+    kinds = ["int8", "int8_raw", "float16_raw", *(["int8_boxes"] if told.get("landmarks") else [])]
+    assert sorted(entry["kind"] for entry in told["files"]) == sorted(kinds)
+    assert {entry["file"]: entry["sha256"] for entry in told["files"]} == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.tflite")
+    }
+    assert {row["name"] for row in told["parity"]["rows"]} == {"checkpoint", "checkpoint in float", *kinds}
+    assert set(told["measured"]["accuracy"]) == {"checkpoint in float", *kinds}
+    assert len(list(folder.glob("checkpoint/*.index"))) == 1
+
+
+def test_all_that_ships_is_small():
+    assert sum(path.stat().st_size for path in ROOT.glob("exported_models/**/*") if path.is_file()) <= 45e6
 
 
 def _require_same_graph(old, new) -> None:

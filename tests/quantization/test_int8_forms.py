@@ -89,6 +89,26 @@ def test_a_normalization_of_each_channel_is_part_of_the_graph(quantize):
             assert np.abs(by_shape[found[name].shape] - found[name]).mean() < 0.02 * np.std(expected[name]), name
 
 
+def test_a_byte_between_two_values_of_the_grid_is_rounded_as_the_file_rounds_it():
+    from ai_edge_litert.interpreter import Interpreter
+
+    spec = InputSpec(16, 16)  # -1..1: each byte lies halfway
+    image = tf.keras.Input((16, 16, 3))
+    quantizable = QuantizableNetwork(tf.keras.Model(image, {"finer": layers.UpSampling2D(2)(image)}), spec.range)
+    picture = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
+    graph = tf.function(lambda x: quantizable.inference_graph(x, True), input_signature=[tf.TensorSpec(picture.shape)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], graph)
+    converter.optimizations, converter.inference_input_type = [tf.lite.Optimize.DEFAULT], tf.uint8
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    expected = quantizable.simulate(spec.normalize(picture.astype(np.float32)), training=False)["finer"]
+    assert len(np.unique(found)) == 256
+    np.testing.assert_allclose(expected, found, atol=1e-6)
+
+
 def test_upsampling_to_an_odd_size_is_exact_in_int8():
     image = tf.keras.Input((8, 10, 3))
     doubled = layers.UpSampling2D(2)(image)

@@ -30,6 +30,11 @@ class Kind:
         return f"{self.precision}_{self.variant}" if self.variant else self.precision
 
 
+def chosen(kinds: list[Kind], files: str) -> list[Kind]:
+    """Of a format's kinds all, or those that ship: int8, and what GPUs take. files: "all" or "shipped"."""
+    return [kind for kind in kinds if files == "all" or kind.precision == "int8" or kind == Kind("float16", RAW)]
+
+
 class Format(Protocol):
     """suffixes: of the files that one kind is, the one that is opened first: ('.tflite',), or ('.param', '.bin')."""
 

@@ -82,11 +82,8 @@ class GraphWriter:
 
     def dequantized(self, name: str, values: np.ndarray, scales: np.ndarray) -> str:
         """Integers with a scale for each entry of the first axis, as floats."""
-        if name not in self._kept:
-            self._kept[name] = values
-            constants = [("q", values), ("scale", scales.astype(np.float32)), ("zero_point", np.zeros(len(scales), values.dtype))]
-            self.node("DequantizeLinear", [self.constant(f"{name}/{part}", array) for part, array in constants], name, axis=0)
-        return name
+        constants = [("q", values), ("scale", scales.astype(np.float32)), ("zero_point", np.zeros(len(scales), values.dtype))]
+        return self.node("DequantizeLinear", [self.constant(f"{name}/{part}", array) for part, array in constants], name, axis=0)
 
     def rounded(self, name: str, grid: Grid) -> str:
         """A tensor on its grid, in float."""
@@ -102,28 +99,24 @@ class GraphWriter:
         return self.constant(f"{name}/scale", grid.scale), self.constant(f"{name}/zero_point", np.uint8(grid.zero_point))
 
 
-def write(
-    quantizable: QuantizableNetwork, spec: InputSpec, precision: str, batch: int | str, channels_first: bool = False
-) -> onnx.ModelProto:
+def write(quantizable: QuantizableNetwork, spec: InputSpec, precision: str, batch: int | str) -> onnx.ModelProto:
     """Image -> the heads' maps by their names, float32 [B, h, w, c].
 
     The image: RGB 0..255 [B, height, width, 3], uint8 for int8 and float32 else; normalization is inside.
     precision: float16 stores the kernels so, and computes in float32.  batch: a number, or the name of one that is left open.
-    channels_first: image and maps are [B, 3, height, width] and [B, c, h, w], and no node turns them.
     NotConvertibleError names a layer that is not known here.
     """
     quantize = precision == "int8"
     writer = GraphWriter(half_kernels=precision == "float16")
-    values = _Steps(writer, quantizable, spec, quantize).run(channels_first)
+    values = _Steps(writer, quantizable, spec, quantize).run()
     outputs = []
     for name, tensor in quantizable.network.output.items():
         value = values[name]
-        turned = [] if channels_first or len(value.shape) != 3 else _TO_CHANNELS_LAST
+        turned = _TO_CHANNELS_LAST if len(value.shape) == 3 else []
         writer.node("Transpose" if turned else "Identity", [value.name], name, **({"perm": turned} if turned else {}))
-        shape = value.shape if channels_first else tensor.shape[1:]
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *shape]))
-    size = [batch, 3, *spec.size] if channels_first else [batch, *spec.size, 3]
-    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8 if quantize else TensorProto.FLOAT, size)
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *tensor.shape[1:]]))
+    size, kind = [batch, *spec.size, 3], TensorProto.UINT8 if quantize else TensorProto.FLOAT
+    image = helper.make_tensor_value_info(INPUT, kind, size)
     graph = helper.make_graph(writer.nodes, "facedet", [image], outputs, writer.initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="facedet")
 
@@ -141,9 +134,9 @@ class _Steps:
         least, greatest = self.spec.range
         return Grid.of_range(min(least, 0), max(greatest, 0))
 
-    def run(self, channels_first: bool) -> dict[int, Value]:
+    def run(self) -> dict[int, Value]:
         """{name of a head: Value}"""
-        name = INPUT if channels_first else self.writer.node("Transpose", [INPUT], "channels_first", perm=_TO_CHANNELS_FIRST)
+        name = self.writer.node("Transpose", [INPUT], "channels_first", perm=_TO_CHANNELS_FIRST)
         self.values[id(self.network.inputs[0])] = self._normalized(Value(name, (3, *self.spec.size)))
         for index, step in enumerate(self.steps):
             name = step.name or f"{step.layer.name}_{index}"
@@ -244,14 +237,13 @@ class _Steps:
             inputs = [writer.kernel(weights, kernel), writer.constant(f"{weights}/bias", bias)]
         else:
             scales = np.maximum(np.abs(kernel).max((1, 2, 3)), _LEAST_WEIGHT) / np.float32(127)
-            # Next to a bias of more than 30 bits in so fine a unit the weights are nothing: they take a coarser one, of this use.
-            coarser = np.maximum(scales, np.abs(bias) / (source.grid.scale * np.float32(2**30)))
-            if (coarser != scales).any():
-                weights, scales = f"{name}/weights", coarser
+            # Next to a bias of more than 30 bits in so fine a unit the weights are nothing: they take a coarser one.
+            scales = np.maximum(scales, np.abs(bias) / (source.grid.scale * np.float32(2**30)))
             products = scales * source.grid.scale
             whole = np.rint(kernel / scales[:, None, None, None]).astype(np.int8)
             whole_bias = np.rint(bias / products.astype(np.float64)).astype(np.int32)
-            inputs = [writer.dequantized(weights, whole, scales), writer.dequantized(f"{name}/bias", whole_bias, products)]
+            # Of each use: onnxruntime's precise way without VNNI fails on kernels that two convolutions share.
+            inputs = [writer.dequantized(f"{name}/weights", whole, scales), writer.dequantized(f"{name}/bias", whole_bias, products)]
         return writer.node("Conv", [source.name, *inputs], name, kernel_shape=list(kernel.shape[2:]), **attributes)
 
     def _relu(self, layer, name: str, result: str | None = None) -> str:

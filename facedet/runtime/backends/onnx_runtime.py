@@ -32,12 +32,7 @@ class OnnxRuntime:
         raise BackendError(f"it holds no {DETAILS_FILE}: it was not made by scripts/export_onnx.py.")
 
     def __init__(self, files: dict[str, bytes], num_threads: int):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
-        options.log_severity_level = 4  # what is wrong is raised
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take nobody's time
-        if not _multiplies_int8():  # its sums of int8 products then end at 16 bits, but for this slower way
-            options.add_session_config_entry("session.x64quantprecision", "1")
+        options = session_options(num_threads)
         try:
             self._session = onnxruntime.InferenceSession(files[".onnx"], options, providers=["CPUExecutionProvider"], enable_fallback=0)
             taken, given = self._session.get_inputs(), self._session.get_outputs()
@@ -62,6 +57,17 @@ class OnnxRuntime:
             if found[name].shape != expected.shape:  # a graph may say one thing and give another
                 raise BackendError(f"the network fails: {name} is {list(found[name].shape)}, not {list(expected.shape)} as the file says.")
         return found
+
+
+def session_options(num_threads: int) -> onnxruntime.SessionOptions:
+    """With these an int8 file gives the same on every processor."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+    options.log_severity_level = 4  # what is wrong is raised
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take nobody's time
+    if not _multiplies_int8():  # its sums of int8 products then end at 16 bits, but for this slower way
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
 
 
 def _multiplies_int8() -> bool:
