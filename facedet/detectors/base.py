@@ -91,6 +91,11 @@ class Detector:
         """{head name: least and greatest value beyond which nothing of it tells scores of the files apart}. The least is below 0."""
         return {}
 
+    def shown(self, outputs: dict) -> dict[str, tf.Tensor]:
+        """outputs: of the network -> {head name: bool, as its map}: which values can be in a box that the files show. The other heads'
+        all count. Ranges collected after training are these values': what the background's anchors give takes no grid from the faces'."""
+        return {}
+
     def initialize(self, source: str) -> int:
         """Loads the weights that `source` names, 'imagenet' or a file, into the network; returns how many layers it set.
 

@@ -101,6 +101,15 @@ class SSD(Detector):
         floor = float(np.clip(np.log(threshold / (1 - threshold)) - _ROOM, *_FLOORS))
         return {name: (floor, _SATURATED) for name in self.network.output if name.startswith(CLASS)}
 
+    def shown(self, outputs: dict) -> dict[str, tf.Tensor]:
+        masks, least = {}, self.suppression.score_threshold
+        for level, logits in enumerate(heads.maps(outputs, CLASS)):
+            scores = self._scores(tf.reshape(logits, [tf.shape(logits)[0], -1, self._columns[CLASS]]))
+            places = tf.concat([tf.shape(logits)[:3], [self.anchors_per_location[level]]], 0)
+            for kind in self._columns.keys() - {CLASS}:
+                masks[f"{kind}_head_{level}"] = tf.repeat(tf.reshape(scores >= least, places), self._columns[kind], 3)
+        return masks
+
     def initialize(self, source: str) -> int:
         if source == "imagenet":
             return pretrained.load_imagenet(self.network, self.recipe.feature_extractor.depth_multiplier)

@@ -160,7 +160,8 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
     """Equalizes a float network and collects the ranges of its activations, on `count` pictures of the records.
 
-    Those of scores end where the files' do: a background of -100 would leave a face few of the 256 values.
+    Those of scores end where the files' do: a background of -100 would leave a face few of the 256 values. Those of boxes and points
+    are of what the files show.
     """
     spec, quantizable = reference.detector.input, reference.quantizable
 
@@ -173,7 +174,7 @@ def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> No
                 progress.update(len(batch))
 
     equalization.equalize(quantizable.network, batches("equalize"))
-    quantizable.calibrate(batches("calibrate"))
+    quantizable.calibrate(batches("calibrate"), shown=reference.detector.shown)
     for name, (least, greatest) in reference.detector.saturated().items():
         low, high = quantizable.ranges[name].numpy()
         quantizable.ranges[name].assign([max(low, least), min(high, greatest)])

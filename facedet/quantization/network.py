@@ -8,7 +8,7 @@ statistics and values are rounded, in the forward pass only (straight-through gr
 The network's own layers and variables are used: nothing is copied, a checkpoint is the float network's plus the ranges.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -41,8 +41,19 @@ class QuantizableNetwork:
         self._steps = plan(network)
         names = [step.name for step in self._steps if step.name]
         self.ranges = {name: replicas.variable([0.0, 0.0], f"range_{name}") for name in names}
+        self._kept: set[str] = set()
         observed = {step.name: step.target for step in self._steps if step.name}
         self._observer = keras.Model(network.inputs, [self._outputs, observed])
+
+    def keep_frozen_ranges(self) -> None:
+        """From here on ranges that were collected stay as they are where nothing that learns comes before, as the weights there do."""
+        frozen = {id(source) for source in self.network.inputs}
+        for step in self._steps:
+            learns = any(layer.trainable and layer.weights for layer in (step.layer, step.batch_norm) if layer is not None)
+            if not learns and all(id(source) in frozen for source in step.sources):
+                frozen.add(id(step.target))
+                if step.name and self._is_collected(step.name):
+                    self._kept.add(step.name)
 
     def observe(self, images, training: bool):
         """The float network's outputs; the ranges learn from the activations on the way."""
@@ -51,24 +62,34 @@ class QuantizableNetwork:
             self._observe(name, values)
         return outputs
 
-    def calibrate(self, batches: Iterable, quantile: float = CALIBRATION_QUANTILE) -> None:
+    def calibrate(self, batches: Iterable, quantile: float = CALIBRATION_QUANTILE, shown: Callable[[dict], dict] = lambda _: {}) -> None:
         """The ranges of a network that was trained in float: of each picture's least and greatest values a quantile, anew.
 
         Not of all values: a face is rare in a map, and what it gives must not be cut off. Not the extremes of all pictures: one odd
         picture would take the grid from all others, of outputs too.
         batches: normalized images [B, H, W, 3].
+        shown: the outputs -> {name: bool, as its values}, those that count, where not all do (Detector.shown). A picture with none of
+        a name's is none of its pictures; where no picture has any, all values count.
         """
 
         @tf.function(reduce_retracing=True)
         def extremes(images):
-            return {
-                name: tf.stack([tf.reduce_min(values, [1, 2, 3]), tf.reduce_max(values, [1, 2, 3])], 1)
-                for name, values in self._observer(images, training=False)[1].items()
-            }
+            """{name: [2, B, 2]}: least and greatest value of each picture, of all values and of those that count (else infinite)."""
+            outputs, activations = self._observer(images, training=False)
+            counting, result = shown(outputs), {}
+            for name, values in activations.items():
+                counts = counting.get(name, True)
+                ends = [(values, values), (tf.where(counts, values, np.inf), tf.where(counts, values, -np.inf))]
+                result[name] = tf.stack(
+                    [tf.stack([tf.reduce_min(low, [1, 2, 3]), tf.reduce_max(high, [1, 2, 3])], 1) for low, high in ends]
+                )
+            return result
 
         seen = [{name: values.numpy() for name, values in extremes(images).items()} for images in batches]
         for name, variable in self.ranges.items():
-            least, greatest = np.concatenate([batch[name] for batch in seen]).T
+            every, counting = np.concatenate([batch[name] for batch in seen], 1)
+            counting = counting[np.isfinite(counting).all(1)]
+            least, greatest = (counting if len(counting) else every).T
             variable.assign([min(np.quantile(least, 1 - quantile), 0.0), max(np.quantile(greatest, quantile), 1e-6)])
 
     def simulate(self, images, training: bool):
@@ -88,11 +109,17 @@ class QuantizableNetwork:
 
     def check_ranges(self) -> None:
         """Raises NotQuantizableError where a range was never collected."""
-        empty = [name for name, variable in self.ranges.items() if variable[0] == variable[1]]
+        empty = [name for name in self.ranges if not self._is_collected(name)]
         if empty:
             raise NotQuantizableError(f"No range was ever collected for {', '.join(empty[:3])} ({len(empty)} in all): calibrate first.")
 
+    def _is_collected(self, name: str) -> bool:
+        low, high = self.ranges[name].numpy()
+        return bool(low != high)
+
     def _observe(self, name, values):
+        if name in self._kept:
+            return
         seen = replicas.first(values, _OBSERVED_IMAGES)
         latest = replicas.extent(tf.stack([tf.minimum(tf.reduce_min(seen), 0.0), tf.maximum(tf.reduce_max(seen), 1e-6)]))
         variable = self.ranges[name]

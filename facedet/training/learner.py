@@ -75,6 +75,12 @@ class Learner:
         for name, averaged in self.average.items():
             averaged.assign(self.weights[name])
 
+    def keep_frozen_ranges(self) -> None:
+        """Frozen layers keep the ranges that a checkpoint brought them; without one, theirs are collected."""
+        source = self.recipe.training.initial_weights
+        if source and source != "imagenet" and not source.endswith(".npz") and not self.recipe.training.backbone_only:
+            self.quantizable.keep_frozen_ranges()
+
     def averaged(self) -> tuple[Detector, QuantizableNetwork]:
         """The detector with the averaged weights, or its own where it has none, and its network: in float32, for evaluations.
 

@@ -59,6 +59,7 @@ class Trainer:
         with self._lost_worker_named():
             self.learner = Learner(recipe, self.devices, say)
             self.saves = Saves(self.learner, self.model_dir, self._write_record, say)
+            self.learner.keep_frozen_ranges()
             self._require_agreement()
         facts = self._facts(train_paths)
         self.pictures = TrainingPictures(train_paths, recipe, self.devices, facts["train_pictures"], say)

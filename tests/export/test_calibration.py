@@ -22,7 +22,7 @@ def reference():
     image = tf.keras.Input((32, 32, 3))
     head = tf.keras.layers.Conv2D(3, 1, name="class_head_0", kernel_initializer=lambda shape, dtype: tf.eye(3)[None, None] * 50)
     network = tf.keras.Model(image, {"class_head_0": head(image)})
-    detector = types.SimpleNamespace(input=InputSpec(32, 32), saturated=lambda: {"class_head_0": (-12.0, 100.0)})
+    detector = types.SimpleNamespace(input=InputSpec(32, 32), saturated=lambda: {"class_head_0": (-12.0, 100.0)}, shown=lambda outputs: {})
     return types.SimpleNamespace(detector=detector, quantizable=QuantizableNetwork(network))
 
 
@@ -40,6 +40,41 @@ def test_one_odd_picture_does_not_take_the_grid(reference):
     reference.quantizable.calibrate([np.concatenate([diagonal(0.2)] * 4)] * 12 + [diagonal(20.0), diagonal(-20.0)])
     least, greatest = reference.quantizable.ranges["class_head_0"].numpy()
     assert -1 < least <= 0 and 9.9 < greatest < 11  # without a quantile -1000 and 1000
+
+
+def test_what_no_file_shows_takes_no_grid(reference):
+    """Of each picture the values from .5 on of the normalized one are shown, at most .8 times 50; -45 stands beside them, and in a picture of its own."""
+    pictures = np.minimum(np.concatenate([diagonal(0.8)] * 8), 0.8)
+    pictures[:, 0, 1] = -0.9
+    odd = diagonal(-0.9)
+
+    def shown(outputs):
+        return {"class_head_0": outputs["class_head_0"] > 25.0}
+
+    reference.quantizable.calibrate([pictures, odd, odd], shown=shown)
+    np.testing.assert_allclose(reference.quantizable.ranges["class_head_0"], [0, 40], atol=1e-4)
+    reference.quantizable.calibrate([odd, odd], shown=shown)  # none shows anything: then all values count
+    np.testing.assert_allclose(reference.quantizable.ranges["class_head_0"], [-45, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("config", ["ssd_mobilenet_v2_landmarks_quantized_224x224", "retinaface_mobilenet025_320x240"])
+def test_what_is_shown_are_the_codes_of_anchors_that_score(config):
+    """Sigmoid and softmax, with landmarks: the map's values are those that the files decode."""
+    message = pipeline_config.message(str(MAIN_CONFIG.with_name(f"{config}_widerface.config")))
+    message.model.ssd.image_resizer.fixed_shape_resizer.height = message.model.ssd.image_resizer.fixed_shape_resizer.width = 64
+    message.model.ssd.post_processing.batch_non_max_suppression.score_threshold = 0.5
+    detector = registry.build(pipeline_config.from_message(message))
+    random = np.random.default_rng(1)
+    outputs = {name: tf.constant(random.normal(0, 3, (2, *head.shape[1:])), tf.float32) for name, head in detector.network.output.items()}
+    masks, scores = detector.shown(outputs), detector.decode(outputs).scores.numpy()
+    assert sorted(masks) == sorted(name for name in outputs if not name.startswith("class"))
+    for kind, columns in (("box", 4), ("points", 10)):
+        wanted = detector._joined(outputs, kind).numpy()[scores >= 0.5]
+        maps = [np.reshape(outputs[name], (2, -1, columns)) for name in sorted(outputs) if name.startswith(kind)]
+        marked = [np.reshape(masks[name], (2, -1, columns)) for name in sorted(outputs) if name.startswith(kind)]
+        got, chosen = np.concatenate(maps, 1), np.concatenate(marked, 1)
+        assert 0.2 < chosen.mean() < 0.8 and (chosen == chosen[..., :1]).all()
+        np.testing.assert_array_equal(got[chosen].reshape(-1, columns), wanted)
 
 
 def test_a_scores_range_ends_where_the_score_does(reference, records_dir):
