@@ -15,11 +15,11 @@ class Finds:
     """A detector of one face with this score in every picture; of none without a score. landmarks: so many px to the right, or None."""
 
     def __init__(self, score: float | None, shift: float = 0.0, landmarks: float | None = None):
-        self._score, self._shift, self._landmarks = score, shift, landmarks
+        self._score, self._shift, self.landmarks = score, shift, landmarks
 
     def detect(self, image) -> Faces:
         count = 0 if self._score is None else 1
-        points = None if self._landmarks is None else POINTS[:count] + np.asarray([self._landmarks, 0], np.float32)
+        points = None if self.landmarks is None else POINTS[:count] + np.asarray([self.landmarks, 0], np.float32)
         return Faces(BOX[:count] + self._shift, np.full(count, self._score or 0, np.float32), points)
 
 
@@ -81,17 +81,24 @@ def test_a_file_that_finds_nothing_is_told_for_what_it_is():
 
 
 def test_what_rounding_moved_is_told_apart_from_a_file_that_computes_something_else():
-    """Of a float checkpoint the simulation may move boxes where AP stays; the file may not move them once more."""
+    """Of a float checkpoint the simulation may move boxes where AP stays; the file may move them about as far, no further."""
     truth = protocol.GroundTruth(np.asarray([[10.0, 10, 40, 40]]), np.ones((1, 3), bool))
     pictures = [scoring.Picture(f"e/{number}.jpg", np.zeros((64, 64, 3), np.uint8), truth) for number in range(3)]
     references = {parity.CALIBRATED: "checkpoint", "int8": parity.CALIBRATED}
 
     def compare(simulation, file):
-        rows = parity.compare(scoring.score({"checkpoint": Finds(0.9), parity.CALIBRATED: simulation, "int8": file}, pictures), references)
+        checkpoint = Finds(0.9, landmarks=simulation.landmarks and 0.0)
+        rows = parity.compare(scoring.score({"checkpoint": checkpoint, parity.CALIBRATED: simulation, "int8": file}, pictures), references)
         assert "calibrated: AP -0.02" in parity.limits_in_words(rows)
         parity.check(rows, {parity.CALIBRATED: "calibrated", "int8": "int8"})
 
     compare(Finds(0.9, shift=1.5), Finds(0.9, shift=1.5))  # IoU .86
+    compare(Finds(0.9, shift=1.5), Finds(0.9, shift=-0.5))  # of the simulation .82, where .80 is allowed
+    with pytest.raises(parity.ParityError, match=r"int8: median IoU of matched boxes 0\.7.* \(limit 0\.80"):
+        compare(Finds(0.9, shift=1.5), Finds(0.9, shift=-1.5))
+    compare(Finds(0.9, landmarks=2.0), Finds(0.9, landmarks=-0.5))  # .05 of the face, and .0625 from the simulation where .0707 is allowed
+    with pytest.raises(parity.ParityError, match=r"int8: median landmark distance 0\.0750 .* \(limit 0\.0707"):
+        compare(Finds(0.9, landmarks=2.0), Finds(0.9, landmarks=-1.0))
     with pytest.raises(parity.ParityError, match=r"int8: median IoU of matched boxes 0\.8"):
         compare(Finds(0.9, shift=0.0), Finds(0.9, shift=1.5))
     with pytest.raises(parity.ParityError, match="checkpoint as int8: median IoU"):
