@@ -303,6 +303,13 @@ def test_a_card_that_cannot_be_written_stays_whole(export, monkeypatch):
     assert card.read(export) == told and not list(export.glob(".*"))
 
 
+def test_export_without_tensorflow_names_what_to_install():
+    code = "import runpy, sys; sys.modules['tensorflow'] = None; runpy.run_module('facedet', run_name='__main__')"
+    said = run("-c", code, "export", "--pipeline_config_path", "x", "--checkpoint_dir", "x", "--output_dir", "x", code=1)
+    way_out = "pip install '.[train]' in a clone, with Python 3.11 or 3.12"
+    assert said == f"error: facedet export needs the package tensorflow: {way_out}.\n"
+
+
 def test_commands_let_errors_of_the_code_show():
     """A ValueError from deep inside is a bug, and shows as one."""
     for name in ("export_tflite", "evaluate", "measure_export", "check_mediapipe"):
