@@ -6,14 +6,22 @@ level above, enlarged by nearest neighbour, and smooths the sum by a 3x3 convolu
 at stride 2. use_depthwise makes these 3x3 convolutions separable; the box predictor has its own (both: SSDLite). One pair
 of heads a level: shared ones could not be quantized with a range for each level. The backbone ends with block 15: the last
 block and convolution of MobileNetV2 serve its classifier.
+
+[facedet.detector] landmark_blocks reads landmarks beside the pyramid, which learned for boxes to forget where in a face it is: on each
+level from the backbone at its own and at half its stride, through inverted residual blocks.
 """
 
-from facedet.detectors.ssd import SSD
+import dataclasses
+
+from facedet.detectors.ssd import POINTS, SSD
 from facedet.errors import ConfigError
 from facedet.keras2 import keras
 from facedet.layers import heads, mobilenet_v2
 from facedet.layers.blocks import Blocks, enlarged, layers
-from facedet.recipe.recipe import Pyramid, Recipe
+from facedet.layers.mobilenet_v2 import inverted_residual
+from facedet.recipe.recipe import FeatureExtractor, Pyramid, Recipe
+
+_LANDMARK_EXPANSION = 2
 
 
 def build(recipe: Recipe) -> SSD:
@@ -31,15 +39,43 @@ def _network(recipe: Recipe, anchors_per_location: list[int], columns: dict[str,
     blocks = Blocks(extractor.hyperparams, extractor.use_explicit_padding)
     taps = mobilenet_v2.backbone(image, blocks, extractor, classifier_layers=False)
     maps = _pyramid(taps, Blocks(extractor.hyperparams), extractor.fpn, extractor.use_depthwise)
-    outputs = heads.predict(maps, anchors_per_location, Blocks(recipe.box_predictor.hyperparams), recipe.box_predictor, columns)
-    return keras.Model(image, outputs, name="ssd_mobilenet_v2_fpn")
+    for_heads, predictor, beside = Blocks(recipe.box_predictor.hyperparams), recipe.box_predictor, {}
+    if POINTS in columns and extractor.landmark_blocks:
+        branch, predictor_of_points = _landmark_branch(taps, blocks, extractor), dataclasses.replace(predictor, kernel_size=1)
+        beside = heads.predict(branch, anchors_per_location, for_heads, predictor_of_points, {POINTS: columns[POINTS]})
+        columns = {kind: count for kind, count in columns.items() if kind != POINTS}
+    outputs = heads.predict(maps, anchors_per_location, for_heads, predictor, columns)
+    return keras.Model(image, outputs | beside, name="ssd_mobilenet_v2_fpn")
+
+
+def _depth(fpn: Pyramid, level: int) -> int:
+    return fpn.depth // 2 if level == 2 else fpn.depth
+
+
+def _landmark_branch(taps: dict, blocks: Blocks, extractor: FeatureExtractor) -> list:
+    """{name: backbone map} -> the maps of the levels, finest first, that landmarks are read from."""
+    fpn, counts, maps = extractor.fpn, extractor.landmark_blocks, {}
+    levels = range(fpn.min_level, fpn.max_level + 1)
+    counts *= len(levels) if len(counts) == 1 else 1
+    if len(counts) != len(levels):
+        raise ConfigError(
+            f"[facedet.detector] landmark_blocks: {list(counts)}: the network has {len(levels)} levels: give a number for each, or one."
+        )
+    for level, count in zip(levels, counts, strict=True):
+        name, channels = f"points_{level}", _depth(fpn, level)
+        finer = taps[f"stride_{2 ** (level - 1)}"] if level <= 5 else maps[level - 1]
+        x = blocks.conv_bn(blocks.depthwise_bn(finer, 3, 2, f"{name}_finer_depthwise"), channels, 1, name=f"{name}_finer", activate=False)
+        if level <= 5:
+            beside = blocks.conv_bn(taps[f"stride_{2**level}"], channels, 1, name=f"{name}_lateral", activate=False)
+            x = layers.Add(name=f"{name}_merge")([x, beside])
+        for number in range(count):
+            x, _ = inverted_residual(x, blocks, f"{name}_block_{number}_", _LANDMARK_EXPANSION, channels)
+        maps[level] = blocks.activation(x, f"{name}_relu")
+    return list(maps.values())
 
 
 def _pyramid(taps: dict, blocks: Blocks, fpn: Pyramid, separable: bool) -> list:
     """{name: backbone map} -> the maps of the levels, finest first."""
-
-    def depth(level):
-        return fpn.depth // 2 if level == 2 else fpn.depth
 
     def smooth(x, filters, stride, name):
         if separable:
@@ -48,14 +84,14 @@ def _pyramid(taps: dict, blocks: Blocks, fpn: Pyramid, separable: bool) -> list:
 
     maps, above = {}, None
     for level in range(min(5, fpn.max_level), fpn.min_level - 1, -1):
-        x = blocks.conv_bn(taps[f"stride_{2**level}"], depth(level), 1, name=f"lateral_{level}", activate=False)
+        x = blocks.conv_bn(taps[f"stride_{2**level}"], _depth(fpn, level), 1, name=f"lateral_{level}", activate=False)
         if above is not None:
-            if above.shape[-1] != depth(level):
-                above = blocks.conv_bn(above, depth(level), 1, name=f"narrow_{level}", activate=False)
+            if above.shape[-1] != _depth(fpn, level):
+                above = blocks.conv_bn(above, _depth(fpn, level), 1, name=f"narrow_{level}", activate=False)
             above = enlarged(above, x.shape[1:3], f"upsample_{level}")
             x = layers.Add(name=f"merge_{level}")([x, above])
         above = x
-        maps[level] = smooth(x, depth(level), 1, f"smooth_{level}")
+        maps[level] = smooth(x, _depth(fpn, level), 1, f"smooth_{level}")
     for level in range(6, fpn.max_level + 1):
-        maps[level] = smooth(maps[level - 1], depth(level), 2, f"extra_{level}")
+        maps[level] = smooth(maps[level - 1], _depth(fpn, level), 2, f"extra_{level}")
     return [maps[level] for level in range(fpn.min_level, fpn.max_level + 1)]

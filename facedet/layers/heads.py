@@ -13,31 +13,16 @@ def predict(feature_maps, anchors_per_location, blocks: Blocks, predictor: BoxPr
     """
     if len(feature_maps) != len(anchors_per_location):
         raise ConfigError(f"The network has {len(feature_maps)} levels, anchor_generator lays anchors on {len(anchors_per_location)}.")
-    layers = predictor.landmark_layers * (len(feature_maps) if len(predictor.landmark_layers) == 1 else 1)
-    if layers and len(layers) != len(feature_maps):
-        raise ConfigError(
-            f"[facedet.detector] landmark_layers: {list(layers)}: the network has {len(feature_maps)} levels: give a number for each, or one."
-        )
     heads = {}
     for level, (features, anchors) in enumerate(zip(feature_maps, anchors_per_location, strict=True)):
         for kind, count in columns.items():
             name = f"{kind}_head_{level}"
             x, kernel = features, predictor.kernel_size
-            if kind == "points" and layers:
-                x, kernel = _tower(x, blocks, layers[level], name), 1
-            elif predictor.use_depthwise and kernel > 1 and level not in whole:
+            if predictor.use_depthwise and kernel > 1 and level not in whole:
                 x, kernel = blocks.depthwise_bn(x, kernel, 1, name + "_depthwise"), 1
             bias = keras.initializers.Constant(predictor.class_prediction_bias_init if kind == "class" else 0.0)
             heads[name] = blocks.conv(x, anchors * count, kernel, 1, name, use_bias=True, bias_initializer=bias)
     return heads
-
-
-def _tower(x, blocks: Blocks, count: int, name: str):
-    """Separable layers of as many channels as come."""
-    for layer in range(count):
-        x = blocks.depthwise_bn(x, 3, 1, f"{name}_tower_{layer}_depthwise")
-        x = blocks.conv_bn(x, x.shape[-1], 1, name=f"{name}_tower_{layer}")
-    return x
 
 
 def maps(outputs: dict, kind: str) -> list:

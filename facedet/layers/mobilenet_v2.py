@@ -37,7 +37,10 @@ def backbone(image, blocks: Blocks, extractor: FeatureExtractor, classifier_laye
     for expansion, channels, repeats, stride in stages if classifier_layers else stages[:-1]:
         for repeat in range(repeats):
             total_stride *= stride if repeat == 0 else 1
-            x = _block(x, blocks, number, expansion, depth(channels), stride if repeat == 0 else 1, taps)
+            prefix = f"block_{number}_" if number else "expanded_conv_"
+            x, expanded = inverted_residual(x, blocks, prefix, expansion, depth(channels), stride if repeat == 0 else 1, add=number > 0)
+            if number == 13:
+                taps["block_13_expand_relu"] = expanded
             taps[f"stride_{total_stride}"] = x
             number += 1
     if classifier_layers:
@@ -46,15 +49,16 @@ def backbone(image, blocks: Blocks, extractor: FeatureExtractor, classifier_laye
     return taps
 
 
-def _block(x, blocks: Blocks, number: int, expansion: int, channels: int, stride: int, taps: dict):
-    """Inverted residual: expand, depthwise, project without activation; added to its input where the shapes agree."""
-    shortcut, prefix = x, f"block_{number}_" if number else "expanded_conv_"
+def inverted_residual(x, blocks: Blocks, prefix: str, expansion: int, channels: int, stride: int = 1, add: bool = True) -> tuple:
+    """Expand, depthwise, project without activation; with `add`, added to its input where the shapes agree.
+
+    [B, h, w, c] -> [B, h / stride, w / stride, channels], and the expanded map [B, h, w, expansion * c].
+    """
+    shortcut = expanded = x
     if expansion > 1:
-        x = blocks.conv_bn(x, expansion * x.shape[-1], 1, name=prefix + "expand")
-        if number == 13:
-            taps["block_13_expand_relu"] = x
-    x = blocks.depthwise_bn(x, 3, stride, prefix + "depthwise")
+        expanded = blocks.conv_bn(x, expansion * x.shape[-1], 1, name=prefix + "expand")
+    x = blocks.depthwise_bn(expanded, 3, stride, prefix + "depthwise")
     x = blocks.conv_bn(x, channels, 1, name=prefix + "project", activate=False)
-    if number and stride == 1 and shortcut.shape[-1] == channels:  # the first has none, whatever the stem's channels
+    if add and stride == 1 and shortcut.shape[-1] == channels:
         x = layers.Add(name=prefix + "add")([shortcut, x])
-    return x
+    return x, expanded

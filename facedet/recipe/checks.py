@@ -258,8 +258,9 @@ def _check_idle(config) -> None:
     idle = (
         (training, "landmark_weight", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.training] landmark_weight",
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
-        (protos.detector(config), "landmark_layers", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.detector] landmark_layers",
-         "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
+        (protos.detector(config), "landmark_blocks",
+         ssd.box_coder.HasField("keypoint_box_coder") and extractor.type == "ssd_mobilenet_v2_fpn_keras", "[facedet.detector] landmark_blocks",
+         "ssd_mobilenet_v2_fpn_keras with model.ssd.box_coder: keypoint_box_coder has such a branch"),
         (training, "smallest_landmark_face", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.training] smallest_landmark_face",
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (protos.loss(config), "landmarks", ssd.box_coder.HasField("keypoint_box_coder"), "[facedet.loss] landmarks",

@@ -77,8 +77,8 @@ def from_message(config, name: str = "pipeline.config") -> Recipe:
         num_classes=ssd.num_classes,
         add_background_class=ssd.add_background_class,
         encode_background_as_zeros=ssd.encode_background_as_zeros,
-        feature_extractor=_feature_extractor(ssd.feature_extractor, protos.backbone(config)),
-        box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor, protos.detector(config).landmark_layers),
+        feature_extractor=_feature_extractor(ssd.feature_extractor, protos.backbone(config), protos.detector(config).landmark_blocks),
+        box_predictor=_box_predictor(ssd.box_predictor.convolutional_box_predictor),
         anchors=_copy(ssd.anchor_generator),
         box_coder=_box_coder(config),
         matching=_matching(ssd.matcher.argmax_matcher, protos.training(config)),
@@ -113,7 +113,7 @@ def _input(config, name: str) -> InputSpec:
         raise ConfigError(f"{name}: [facedet.input] {error}: see InputSpec in facedet/runtime/input_spec.py for what fits.") from error
 
 
-def _feature_extractor(extractor, backbone) -> FeatureExtractor:
+def _feature_extractor(extractor, backbone, landmark_blocks) -> FeatureExtractor:
     fpn, paper = extractor.fpn, backbone.DESCRIPTOR.fields_by_name["stem_channels"].default_value
     return FeatureExtractor(
         type=extractor.type,
@@ -127,15 +127,15 @@ def _feature_extractor(extractor, backbone) -> FeatureExtractor:
         stem_channels=0 if backbone.stem_channels == paper else backbone.stem_channels,
         expansions=tuple(backbone.expansions),
         blocks=tuple(backbone.blocks),
+        landmark_blocks=tuple(landmark_blocks),
     )
 
 
-def _box_predictor(predictor, landmark_layers) -> BoxPredictor:
+def _box_predictor(predictor) -> BoxPredictor:
     return BoxPredictor(
         kernel_size=predictor.kernel_size,
         use_depthwise=predictor.use_depthwise,
         class_prediction_bias_init=predictor.class_prediction_bias_init,
-        landmark_layers=tuple(landmark_layers),
         hyperparams=_hyperparams(predictor.conv_hyperparams),
     )
 

@@ -42,6 +42,7 @@ class FeatureExtractor:
     """model.ssd.feature_extractor, and [facedet.backbone].
 
     stem_channels, expansions, blocks: MobileNetV2's table where it is not the paper's; 0 and () where it is.
+    landmark_blocks: of the landmarks' own branch on each level; (): landmarks are read where boxes are.
     """
 
     type: str
@@ -55,20 +56,16 @@ class FeatureExtractor:
     stem_channels: int
     expansions: tuple[int, ...]
     blocks: tuple[int, ...]
+    landmark_blocks: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class BoxPredictor:
-    """model.ssd.box_predictor.convolutional_box_predictor.
-
-    landmark_layers: separable ones of the landmarks' heads, before their 1x1 convolution; a number a level, or one for all. None: their
-    heads are as the boxes'.
-    """
+    """model.ssd.box_predictor.convolutional_box_predictor."""
 
     kernel_size: int
     use_depthwise: bool
     class_prediction_bias_init: float
-    landmark_layers: tuple[int, ...]
     hyperparams: Hyperparams
 
 

@@ -113,7 +113,7 @@ HONOURED = {
     "[facedet.training]": "anchors_per_face smallest_face least_forced_overlap landmark_weight one_cycle smallest_landmark_face teacher",
     "teacher": "checkpoint config classification_weight localization_weight temperature least_score",
     "one_cycle": "start_learning_rate max_learning_rate end_learning_rate total_steps warmup_share max_momentum min_momentum",
-    "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size landmark_layers",
+    "[facedet.detector]": "filtered_background max_out_background max_out_face dropout grid_size landmark_blocks",
     "[facedet.backbone]": "stem_channels expansions blocks",
     "[facedet.input]": "colour_order mean scale resize pad_place pad_value",
     "[facedet.augmentation]": "step",
@@ -293,7 +293,7 @@ AT_MOST = {
     "multiscale_anchor_generator.scales_per_octave": 16, "ssd_anchor_generator.num_layers": 16, "feature_extractor.num_layers": 16,
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
-    "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_layers": 8,
+    "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_blocks": 8,
     "[facedet.loss].quality_power": 8, "teacher.temperature": 100, "teacher.least_score": 1,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
