@@ -29,7 +29,7 @@ def classes(tmp_path_factory):
     if not (check / "node_modules").is_dir():
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=check, check=True, capture_output=True)
     compiler = check / "node_modules" / "kotlin-compiler"
-    sources = ["app/src/main/kotlin", "check/Golden.kt", "check/stubs"]
+    sources = ["app/src/main/kotlin", "check/Golden.kt", "check/Preview.kt", "check/stubs"]
     command = ["bash", compiler / "bin" / "kotlinc", "-Werror", "-d", out, *sources]
     said = subprocess.run(list(map(str, command)), cwd=EXAMPLE, text=True, capture_output=True)
     assert said.returncode == 0, said.stderr[-3000:]
@@ -151,6 +151,19 @@ def test_a_file_that_is_none_is_named(classes, tmp_path):
     assert lines[0].startswith("0 bare holds no facedet.json")
     assert lines[1].startswith('1 threshold: iou_threshold in its facedet.json is "a"')
     assert lines[2].startswith("2 listed: with_nms in its facedet.json is 12345")
+
+
+def test_the_preview_is_mirrored_and_has_the_landmarks(classes):
+    """Of the stub's canvas: picture, boxes and five points a face are mirrored about the view's middle, the text is not."""
+    said = subprocess.run(["java", "-cp", classes, "org.facedet.example.PreviewKt"], text=True, capture_output=True, check=True)
+    names, values = zip(*(line.partition(" ")[::2] for line in said.stdout.splitlines()), strict=True)
+    assert list(names) == ["drawColor", "save", "scale", "drawBitmap", *["drawRect", *["drawCircle"] * 5] * 2, "restore", "drawText"]
+    scale, picture, *faces = (np.array(text.split(), float) for text in values[2:-2])
+    np.testing.assert_array_equal(scale, (-1, 1, 250, 0))
+    np.testing.assert_array_equal(picture, (150, 0, 350, 300))
+    for left, (box, *points) in ((170, faces[:6]), (250, faces[6:])):
+        np.testing.assert_allclose(box, (left, 60, left + 80, 180), rtol=1e-6)
+        np.testing.assert_allclose([point[:2] for point in points], [(left + 20 * i, 90 + 15 * i) for i in range(5)], rtol=1e-6)
 
 
 def test_the_app_takes_the_shipped_detectors():

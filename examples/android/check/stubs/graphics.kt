@@ -2,13 +2,14 @@
 
 package android.graphics
 
-class Bitmap {
-    val width: Int get() = TODO()
-    val height: Int get() = TODO()
+class Bitmap private constructor(val width: Int, val height: Int) {
+    enum class Config { ARGB_8888 }
 
     fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int): Unit = TODO()
 
     companion object {
+        fun createBitmap(width: Int, height: Int, config: Config): Bitmap = Bitmap(width, height)
+
         fun createScaledBitmap(source: Bitmap, width: Int, height: Int, filter: Boolean): Bitmap = TODO()
 
         fun createBitmap(source: Bitmap, x: Int, y: Int, width: Int, height: Int, matrix: Matrix?, filter: Boolean): Bitmap = TODO()
@@ -38,20 +39,40 @@ class Paint {
     var textSize: Float = 0f
 }
 
+/** Keeps what is asked of it, for Preview.kt. */
 class Canvas {
-    fun save(): Int = TODO()
+    val calls = mutableListOf<List<Any?>>()
 
-    fun restore(): Unit = TODO()
+    fun save(): Int {
+        calls += listOf("save")
+        return 1
+    }
 
-    fun scale(sx: Float, sy: Float, px: Float, py: Float): Unit = TODO()
+    fun restore() {
+        calls += listOf("restore")
+    }
 
-    fun drawColor(color: Int): Unit = TODO()
+    fun scale(sx: Float, sy: Float, px: Float, py: Float) {
+        calls += listOf("scale", sx, sy, px, py)
+    }
 
-    fun drawBitmap(bitmap: Bitmap, source: Rect?, target: RectF, paint: Paint?): Unit = TODO()
+    fun drawColor(color: Int) {
+        calls += listOf("drawColor", color)
+    }
 
-    fun drawRect(left: Float, top: Float, right: Float, bottom: Float, paint: Paint): Unit = TODO()
+    fun drawBitmap(bitmap: Bitmap, source: Rect?, target: RectF, paint: Paint?) {
+        calls += listOf("drawBitmap", target.left, target.top, target.right, target.bottom)
+    }
 
-    fun drawCircle(x: Float, y: Float, radius: Float, paint: Paint): Unit = TODO()
+    fun drawRect(left: Float, top: Float, right: Float, bottom: Float, paint: Paint) {
+        calls += listOf("drawRect", left, top, right, bottom)
+    }
 
-    fun drawText(text: String, x: Float, y: Float, paint: Paint): Unit = TODO()
+    fun drawCircle(x: Float, y: Float, radius: Float, paint: Paint) {
+        calls += listOf("drawCircle", x, y, radius)
+    }
+
+    fun drawText(text: String, x: Float, y: Float, paint: Paint) {
+        calls += listOf("drawText", text, x, y)
+    }
 }

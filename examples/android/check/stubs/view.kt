@@ -11,14 +11,23 @@ class WindowInsets {
 }
 
 open class View(context: Context) {
-    val width: Int get() = TODO()
-    val height: Int get() = TODO()
-    val rootWindowInsets: WindowInsets? get() = TODO()
+    var width = 0
+        private set
+    var height = 0
+        private set
+    val rootWindowInsets: WindowInsets? = null
     var contentDescription: CharSequence? = null
 
     fun post(action: () -> Unit): Boolean = TODO()
 
-    fun invalidate(): Unit = TODO()
+    fun invalidate() = Unit
 
-    protected open fun onDraw(canvas: Canvas): Unit = TODO()
+    fun layout(left: Int, top: Int, right: Int, bottom: Int) {
+        width = right - left
+        height = bottom - top
+    }
+
+    fun draw(canvas: Canvas) = onDraw(canvas)
+
+    protected open fun onDraw(canvas: Canvas) = Unit
 }
