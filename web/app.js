@@ -38,7 +38,7 @@ async function choose(pane, url) {
   const entry = entries.get(url) ?? null;
   pane.figure.hidden = pane !== panes[0] && !entry;
   $('stage').classList.toggle('two', !panes[1].figure.hidden);
-  if (pane === panes[0]) $('about').textContent = entry.title;
+  if (pane === panes[0]) $('about').replaceChildren(...entry.title.split(/(?<=_)/).flatMap((part) => [part, document.createElement('wbr')]));
   if (entry) say(`Loading ${entry.label} …`);
   try {
     if (!(await pane.choose(entry))) return;

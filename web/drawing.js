@@ -24,7 +24,7 @@ export function draw(view, frame, faces, isBlurred) {
     context.fillStyle = YELLOW;
     for (const [x, y] of landmarks?.map(toView) ?? []) {
       context.beginPath();
-      context.arc(x, y, Math.max(2, Math.min(line, (right - left) / 16)), 0, 2 * Math.PI);
+      context.arc(x, y, Math.max(2, Math.min(1.6 * line, (right - left) / 16)), 0, 2 * Math.PI);
       context.fill();
     }
   }

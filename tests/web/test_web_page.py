@@ -1,8 +1,10 @@
-"""The page in headless Chromium, with a film of a face for a camera: it finds what Python finds."""
+"""The page in headless Chromium, with a film of a face for a camera: it finds what Python finds.
+
+FACEDET_PICTURES=1 has it write the README's web/page.png, too.
+"""
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 import web_page
@@ -57,8 +59,7 @@ def seen(server, face, integer_files, tmp_path_factory):
     work = tmp_path_factory.mktemp("web")
     film, picture, runs = work / "camera.y4m", work / "face.png", work / "runs.json"
     Image.fromarray(face).save(picture)
-    frame = cv2.cvtColor(face, cv2.COLOR_RGB2YUV_I420).tobytes()
-    film.write_bytes(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + frame) * 30)
+    web_page.write_film(face, film)
     files = [*SHIPPED.glob("*_int8.tflite"), *integer_files]
     runs.write_text(json.dumps([{"file": str(path), "rgb": input_of(path, face).reshape(-1).tolist()} for path in files]))
     return drive("page.mjs", server, CHROMIUM, film, picture, runs)

@@ -108,10 +108,12 @@ async function download(page, button) {
 {
   const [browser, page] = await open(software);
   seen.gpu = await raw(page);
-  await page.evaluate(() => { // the GPU is taken away
-    globalThis.facedet.panes[0].detector.network.run = () => Promise.reject(new Error('the device was lost'));
-  });
-  await shows(page, () => page.setInputFiles('#file', face));
+  if (seen.gpu.adapter) { // the GPU is taken away
+    await page.evaluate(() => {
+      globalThis.facedet.panes[0].detector.network.run = () => Promise.reject(new Error('the device was lost'));
+    });
+    await shows(page, () => page.setInputFiles('#file', face));
+  }
   seen.gpuLost = { ...(await pane(page)), caption: (await captions(page))[0] };
   await browser.close();
 }
