@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import pathlib
 import urllib.parse
 
 import pytest
@@ -30,6 +31,8 @@ def test_the_page_can_be_installed(server, film):
 @needs_browser
 def test_a_phone_in_the_room_gets_its_camera(film):
     with serving("--https") as address:
-        assert not ipaddress.ip_address(urllib.parse.urlsplit(address).hostname).is_loopback
+        alone = ipaddress.ip_address(urllib.parse.urlsplit(address).hostname).is_loopback
         seen = drive("phone.mjs", address, CHROMIUM, film)
     assert seen["secure"] and seen["status"] == "1 face"
+    routes = [line.split()[1] for line in pathlib.Path("/proc/net/route").read_text().splitlines()[1:]]
+    assert alone == ("00000000" not in routes)  # a machine in no network has no other address
