@@ -1,8 +1,10 @@
 """The Colab notebook from the first cell to the last, on the sample, a folder in Drive's place; then with a Drive that fails."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +15,8 @@ import pytest
 from conftest import MAIN_CONFIG, ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "train_on_colab.ipynb"
+SETTINGS, ENVIRONMENT = 2, 4  # cells
+MOST_LINES = 60  # of a cell's output
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +35,19 @@ def execute(drive, work, monkeypatch, num_steps) -> str:
     monkeypatch.setenv("FACEDET_DRIVE", str(drive))
     monkeypatch.setenv("FACEDET_WORK", str(work))
     monkeypatch.setenv("FACEDET_VENV", sys.prefix)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # the tests' own
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    settings = notebook.cells[2]
+    settings = notebook.cells[SETTINGS]
     assert "NUM_STEPS = None" in settings.source
     settings.source = settings.source.replace("NUM_STEPS = None", f"NUM_STEPS = {num_steps}")
     nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     assert len([cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]) == 8
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4  # people look
-    return "".join(output.get("text", "") for output in outputs)
+    cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum("image/png" in output.get("data", {}) for outputs in cells for output in outputs) >= 4  # people look
+    said = ["".join(output.get("text", "") for output in outputs) for outputs in cells]
+    for text in said:
+        assert text.count("\n") < MOST_LINES and "WARNING" not in text and "deprecat" not in text.lower(), text
+    return "".join(said)
 
 
 def test_notebook_trains_then_goes_on_and_outlives_its_drive(drive, tmp_path, monkeypatch):
@@ -74,13 +82,86 @@ def test_a_folder_without_the_zips_is_told_what_belongs_there(tmp_path):
     assert "lacks WIDER_train.zip, WIDER_val.zip, wider_face_split.zip" in said
 
 
+@pytest.fixture
+def cell(tmp_path, monkeypatch):
+    """A function that runs one of the notebook's cells as in an empty folder and returns the names it sets; further names are set before."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setenv("FACEDET_DRIVE", str(tmp_path))
+    monkeypatch.setenv("FACEDET_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("FACEDET_VENV", sys.prefix)
+    cells, names = nbformat.read(NOTEBOOK, as_version=4).cells, {}
+
+    def execute(number: int, **given) -> dict:
+        names.update(given)
+        exec(cells[number].source, names)
+        return names
+
+    return execute
+
+
+def test_the_notebook_shows_what_is_said_while_it_is_said(cell, capsys):
+    call = cell(SETTINGS)["call"]
+    call(sys.executable, "-c", "import sys; print('first'); print('second', file=sys.stderr)")
+    assert capsys.readouterr().out.endswith("first\nsecond\n")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_project_is_cloned_from_an_address_that_is_set_or_asked_for(cell, tmp_path, capfd, asked):
+    source = tmp_path / "source"
+    for file, text in {
+        "configs/any.config": "",
+        "Makefile": "env:\n",
+        "requirements-gpu.txt": "",
+        "scripts/doctor.py": "import pathlib; print('doctor of', pathlib.Path.cwd())",
+    }.items():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).write_text(text)
+    git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *command], check=True)
+    cell(SETTINGS)
+    address = source.as_uri()
+    cell(ENVIRONMENT, **{"input": lambda prompt: f" {address} "} if asked else {"REPOSITORY": address})
+    project = tmp_path / "work" / "facedet"
+    assert (project / "configs" / "any.config").is_file() and f"doctor of {project}" in capfd.readouterr().out
+
+
+def test_no_address_is_told_where_it_belongs(cell, tmp_path):
+    cell(SETTINGS)
+    with pytest.raises(SystemExit, match="No address: write it into REPOSITORY in the first cell"):
+        cell(ENVIRONMENT, input=lambda prompt: " ")
+    assert not list((tmp_path / "work").iterdir())
+
+
+def nvidia_smi(folder: pathlib.Path, code: int) -> pathlib.Path:
+    """The folder, with a driver's program that ends with `code`."""
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nexit {code}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(("code", "wanted"), [(0, True), (9, False), (None, False)])  # 9: the driver does not answer
+def test_packages_for_the_gpu_are_installed_where_nvidia_smi_answers(cell, tmp_path, monkeypatch, code, wanted):
+    (tmp_path / "configs").mkdir()
+    monkeypatch.setenv("PATH", "" if code is None else str(nvidia_smi(tmp_path / "driver", code)))
+    cell(SETTINGS)
+    commands, python = [], str(pathlib.Path(sys.prefix) / "bin" / "python")
+    cell(ENVIRONMENT, call=lambda *command: commands.append([str(part) for part in command]))
+    assert commands[0][:2] == ["make", "env"] and commands[-1] == [python, "scripts/doctor.py"]
+    assert [command[:4] for command in commands if "requirements-gpu.txt" in command] == [[python, "-m", "pip", "install"]] * wanted
+
+
 @pytest.mark.parametrize("uv_finds_a_python", [True, False])
 def test_the_environment_is_made_by_uv_or_without_it(tmp_path, monkeypatch, uv_finds_a_python):
     project, work = tmp_path / "project", tmp_path / "work"
     for folder in ("configs", "scripts"):
         (project / folder).mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", project)
-    (project / "requirements.txt").write_text("# none: they are installed by the other tests\n")
+    for name in ("requirements.txt", "requirements-gpu.txt"):
+        (project / name).write_text("# none: they are installed by the other tests\n")
+    monkeypatch.setenv("PATH", str(nvidia_smi(tmp_path / "driver", 0)), prepend=os.pathsep)
     (project / "scripts" / "doctor.py").write_text("import sys; print(sys.prefix, sys.version_info[:2] in ((3, 11), (3, 12)))")
     monkeypatch.setenv("FACEDET_DRIVE", str(tmp_path))
     monkeypatch.setenv("FACEDET_WORK", str(work))
@@ -89,9 +170,9 @@ def test_the_environment_is_made_by_uv_or_without_it(tmp_path, monkeypatch, uv_f
         monkeypatch.setenv("UV_PYTHON_PREFERENCE", "only-managed")
         monkeypatch.setenv("UV_OFFLINE", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    notebook.cells = notebook.cells[:5]
+    notebook.cells = notebook.cells[: ENVIRONMENT + 1]
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project)}}).execute()
-    said = "".join(output.get("text", "") for output in notebook.cells[4].outputs)
+    said = "".join(output.get("text", "") for output in notebook.cells[ENVIRONMENT].outputs)
     assert f"{work / 'venv'} True" in said
     assert ("A Python of this machine is tried." in said) is not uv_finds_a_python
     assert "uv = " in (work / "venv" / "pyvenv.cfg").read_text() or not uv_finds_a_python

@@ -1,6 +1,7 @@
 """Train and evaluate a pipeline config in one process: resumable, quantization-aware, with checkpoints that are always whole."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import signal
@@ -19,6 +20,7 @@ from facedet.recipe import pipeline_config
 from facedet.recipe.recipe import Recipe
 from facedet.training import precision, run_record, step, stop_signals, workers
 from facedet.training.learner import Learner
+from facedet.training.pace import Pace
 from facedet.training.pictures import TrainingPictures
 from facedet.training.saves import Saves
 from facedet.training.strategy import Devices
@@ -50,7 +52,8 @@ class Trainer:
     Raises ConfigError, RecordsError, CheckpointError, WorkerLostError before anything long begins.
     """
 
-    def __init__(self, recipe: Recipe, model_dir: str, say=print, commands: Sequence[str] = (), devices: Devices | None = None):
+    def __init__(self, recipe: Recipe, model_dir: str, say=functools.partial(print, flush=True), commands: Sequence[str] = (),
+                 devices: Devices | None = None):  # fmt: skip
         self.recipe, self.model_dir, self.say, self.commands = recipe, place(model_dir), say, list(commands)
         self.devices = devices or Devices()
         self.devices.check(recipe)
@@ -85,7 +88,7 @@ class Trainer:
         writer = tf.summary.create_file_writer(str(self.model_dir / "train")) if chief else tf.summary.create_noop_writer()
         dataset = self.pictures.dataset()
         batches = iter(dataset)
-        forward, train_step, stopping = None, None, False
+        forward, train_step, stopping, pace = None, None, False, Pace(batch_size, schedule.num_steps)
         shown = {"unit": "step", "desc": "train", "mininterval": 2, "file": sys.stderr, "disable": not chief}
         progress = tqdm(total=schedule.num_steps, initial=learner.reached, **shown)
         with progress, saves.full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
@@ -97,6 +100,7 @@ class Trainer:
                     forward = learner.forward
                     train_step = step.build(learner, forward, dataset.element_spec)
                     window = time.perf_counter()
+                    pace.interrupted()
                 rate = learner.learning_rate()
                 batch = self._next(batches)
                 with self._lost_worker_named():
@@ -105,6 +109,9 @@ class Trainer:
                 reached = learner.reached
                 self._require_finite(losses, reached, batch)
                 progress.update()
+                if (estimate := pace.after(reached)) and chief:
+                    progress.clear()
+                    self.say(f"step {reached}: {estimate}")
                 if reached % 10 == 0:
                     speed = 10 * batch_size / (time.perf_counter() - window)
                     progress.set_postfix_str(f"loss {losses['Loss/total_loss']:.3f}, {speed:.1f} img/s, rate {rate:.5f}")
@@ -118,6 +125,7 @@ class Trainer:
                     saves.save()
                     metrics = self.evaluate(schedule) if chief else {}
                     window = time.perf_counter()
+                    pace.interrupted()
             saves.save()
             with self._lost_worker_named():
                 workers.wait_for_all(self.devices.strategy, self.devices.place)
