@@ -20,6 +20,14 @@ SHIPPED = ROOT / "exported_models" / MAIN_CONFIG.stem
 sys.path.insert(0, str(ROOT))
 
 
+def readme_picture(path: str, image) -> None:
+    """Where FACEDET_PICTURES=1 asks for it, RGB uint8 [H, W, 3] becomes one of the README's pictures."""
+    if os.environ.get("FACEDET_PICTURES") == "1":
+        from PIL import Image
+
+        Image.fromarray(image).save(ROOT / path, **({"quality": 85} if path.endswith(".jpg") else {"optimize": True}))
+
+
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory) -> pathlib.Path:
     from facedet.data import sample

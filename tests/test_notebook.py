@@ -1,5 +1,10 @@
-"""The Colab notebook from the first cell to the last, on the sample, a folder in Drive's place; then with a Drive that fails."""
+"""The Colab notebook from the first cell to the last, on the sample, a folder in Drive's place; then with a Drive that fails.
 
+FACEDET_PICTURES=1 has its last cell's pictures written as the README's.
+"""
+
+import base64
+import io
 import json
 import os
 import pathlib
@@ -11,8 +16,12 @@ import time
 
 import nbclient
 import nbformat
+import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, ROOT
+from conftest import MAIN_CONFIG, ROOT, readme_picture
+from PIL import Image
+
+from facedet.runtime import drawing
 
 NOTEBOOK = ROOT / "notebooks" / "train_on_colab.ipynb"
 SETTINGS, ENVIRONMENT = 2, 4  # cells
@@ -31,7 +40,8 @@ def drive(sample_dir, tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-def execute(drive, work, monkeypatch, num_steps) -> str:
+def execute(drive, work, monkeypatch, num_steps) -> tuple[str, list[np.ndarray]]:
+    """What it says, and the pictures of its last cell."""
     monkeypatch.setenv("FACEDET_DRIVE", str(drive))
     monkeypatch.setenv("FACEDET_WORK", str(work))
     monkeypatch.setenv("FACEDET_VENV", sys.prefix)
@@ -43,16 +53,18 @@ def execute(drive, work, monkeypatch, num_steps) -> str:
     nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     assert len([cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]) == 8
     cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
-    assert sum("image/png" in output.get("data", {}) for outputs in cells for output in outputs) >= 4  # people look
+    pictures = [output.data["image/png"] for output in cells[-1] if "image/png" in output.get("data", {})]
+    assert len(pictures) == 4  # people look
     said = ["".join(output.get("text", "") for output in outputs) for outputs in cells]
     for text in said:
         assert text.count("\n") < MOST_LINES and "WARNING" not in text and "deprecat" not in text.lower(), text
-    return "".join(said)
+    return "".join(said), [np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")) for picture in pictures]
 
 
 def test_notebook_trains_then_goes_on_and_outlives_its_drive(drive, tmp_path, monkeypatch):
     name = MAIN_CONFIG.stem
-    said = execute(drive, tmp_path / "work", monkeypatch, num_steps=4)
+    said, pictures = execute(drive, tmp_path / "work", monkeypatch, num_steps=4)
+    readme_picture("notebooks/result.jpg", drawing.contact_sheet(pictures, columns=2, side=400))
     copies = drive / "checkpoints" / name
     assert "starting from the beginning" in said and f"Step 4 is in {copies}" in said and "6 files are in" in said
     assert (drive / f"{name}.zip").stat().st_size > 1e6 and len(list((tmp_path / "work" / "exported" / name).glob("*.tflite"))) == 6
@@ -70,7 +82,7 @@ def test_notebook_trains_then_goes_on_and_outlives_its_drive(drive, tmp_path, mo
         drive.write_text("a Drive that is not there")
 
     threading.Thread(target=vanish, daemon=True).start()
-    said = execute(drive, tmp_path / "work", monkeypatch, num_steps=8)
+    said, _ = execute(drive, tmp_path / "work", monkeypatch, num_steps=8)
     assert "ckpt-5 is not whole" in said and f"Going on from step 4, copied from {copies / 'ckpt-4'}" in said
     assert "step 8 (eval" in said and f"step 8 could not be copied to {copies}" in said and "Drive failed" in said
 

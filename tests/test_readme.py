@@ -6,8 +6,11 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, readme_picture
+
+from facedet.runtime import drawing
 
 FOLDERS = (
     ".",
@@ -54,3 +57,21 @@ def test_commands_and_links_of_a_page_are_real(page):
 
 def test_the_readme_names_commands():
     assert len(list(commands((ROOT / "README.md").read_text()))) >= 7
+
+
+def test_the_first_picture_is_what_the_default_detector_finds():
+    """Two portraits in the public domain; FACEDET_PICTURES=1 writes it."""
+    import matplotlib.cbook
+    from PIL import Image
+    from skimage import data
+
+    from facedet import FaceDetector
+
+    detector = FaceDetector(score_threshold=0.5)
+    portraits = [Image.fromarray(data.astronaut()), Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))]
+    found = [detector.detect(portrait) for portrait in portraits]
+    assert [len(faces) for faces in found] == [1, 1]
+    sheet = drawing.contact_sheet([np.asarray(faces.draw()) for faces in found], columns=2, side=420)
+    readme_picture("exported_models/found.png", sheet)
+    shown = np.asarray(Image.open(ROOT / "exported_models" / "found.png").convert("RGB"))
+    assert shown.shape == sheet.shape and np.abs(shown.astype(int) - sheet).mean() < 2  # scores' last digits differ by the processor

@@ -1,4 +1,4 @@
-"""scripts/webcam.py on a film: without a screen, and in a window on a virtual one."""
+"""scripts/webcam.py on a film: without a screen, and in a window on a virtual one, whose picture is the README's (FACEDET_PICTURES=1)."""
 
 import os
 import re
@@ -11,20 +11,20 @@ import cv2
 import landmark_file
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, readme_picture, run
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A face that moves to the right, 320x240, 30 frames."""
+    """A face that moves to the right, 640x480, 30 frames."""
     from skimage import data
 
     path = tmp_path_factory.mktemp("film") / "film.avi"
-    face = cv2.cvtColor(cv2.resize(data.astronaut(), (240, 240)), cv2.COLOR_RGB2BGR)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 15, (320, 240))
+    face = cv2.cvtColor(cv2.resize(data.astronaut(), (480, 480)), cv2.COLOR_RGB2BGR)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 15, (640, 480))
     for number in range(30):
-        frame = np.full((240, 320, 3), 60, np.uint8)
-        frame[:, 2 * number : 2 * number + 240] = face
+        frame = np.full((480, 640, 3), 60, np.uint8)
+        frame[:, 2 * number : 2 * number + 480] = face
         writer.write(frame)
     writer.release()
     return path
@@ -89,13 +89,15 @@ def test_the_window_shows_the_boxes(film, tmp_path):
         command = [sys.executable, "scripts/webcam.py", "--source", film]
         environment = {**os.environ, "DISPLAY": display, "SDL_VIDEODRIVER": "x11"}
         webcam = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        seen = 0
+        screens = []
         while webcam.poll() is None:
-            seen = max(seen, int(is_box(framebuffer(tmp_path / "Xvfb_screen0")).sum()))
+            screens.append(framebuffer(tmp_path / "Xvfb_screen0"))
             time.sleep(0.02)
         said = webcam.stdout.read()
         assert webcam.returncode == 0 and "30 frames" in said, said
-        assert seen > 200  # pixels of a box around a face of 100 px
+        shown = max(screens, key=lambda screen: is_box(screen).sum())
+        assert is_box(shown).sum() > 400  # pixels of a box around a face of 200 px
+        readme_picture("scripts/webcam.jpg", shown[:, :, ::-1])
     finally:
         screen.terminate()
         screen.wait()
