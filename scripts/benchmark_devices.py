@@ -42,7 +42,12 @@ def main(argv=None) -> int:
     parser.add_argument("--only", nargs=2, metavar=("WAY", "SIZE"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.only:
-        print("RESULT", _seconds_per_step(args))
+        from facedet.errors import ConfigError
+
+        try:
+            print("RESULT", _seconds_per_step(args))
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
         return 0
     from tabulate import tabulate
 
@@ -72,7 +77,8 @@ def _measured(args, way: str, size: str) -> float:
     said = [process.communicate() for process in processes]
     lines = [line for line in said[0][0].splitlines() if line.startswith("RESULT")]
     if not lines:
-        sys.exit(f"{way}: {said[0][0][-2000:]}{said[0][1][-3000:]}")
+        words = said[0][0][-2000:] + said[0][1][-3000:]
+        sys.exit(words[words.rfind("error: ") :] if "error: " in words else f"{way}: {words}")
     seconds = float(lines[0].split()[1])
     print(f"{way}, {size}: {1000 * seconds:.1f} ms a step", file=sys.stderr, flush=True)
     return seconds
