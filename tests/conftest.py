@@ -25,7 +25,7 @@ def readme_picture(path: str, image) -> None:
     if os.environ.get("FACEDET_PICTURES") == "1":
         from PIL import Image
 
-        Image.fromarray(image).save(ROOT / path, **({"quality": 85} if path.endswith(".jpg") else {"optimize": True}))
+        Image.fromarray(image).save(ROOT / path, **({"quality": 85, "subsampling": 0} if path.endswith(".jpg") else {"optimize": True}))
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ def test_the_first_picture_is_what_the_default_detector_finds():
     found = [detector.detect(portrait) for portrait in portraits]
     assert [len(faces) for faces in found] == [1, 1]
     sheet = drawing.contact_sheet([np.asarray(faces.draw()) for faces in found], columns=2, side=420)
-    readme_picture("exported_models/found.png", sheet)
-    shown = np.asarray(Image.open(ROOT / "exported_models" / "found.png").convert("RGB"))
-    assert shown.shape == sheet.shape and np.abs(shown.astype(int) - sheet).mean() < 2  # scores' last digits differ by the processor
+    readme_picture("exported_models/found.jpg", sheet)
+    shown = np.asarray(Image.open(ROOT / "exported_models" / "found.jpg"))
+    drawn, there = ((np.abs(image.astype(int) - (0x00, 0xE6, 0x76)) < 80).all(-1) for image in (sheet, shown))
+    assert drawn.sum() > 1000 and (drawn & there).sum() > 0.9 * max(drawn.sum(), there.sum())  # scores' last digits differ by the processor
