@@ -41,7 +41,8 @@ class Small:
         resizer = config.model.ssd.image_resizer.fixed_shape_resizer
         reduced = max(1, min(resizer.height, resizer.width) // SHORT_SIDE)
         size = size or (resizer.height // reduced // 32 * 32, resizer.width // reduced // 32 * 32)
-        if config.model.ssd.feature_extractor.type == "ainnoface_resnet":
+        self.is_deep = config.model.ssd.feature_extractor.type == "ainnoface_resnet"
+        if self.is_deep:
             protos.detector(config).depth = 18  # 152 layers are built above, in full
         resizer.height, resizer.width = size
         change(config)
@@ -91,15 +92,17 @@ class Small:
             interpreter.set_tensor(given["index"], image[None])
             interpreter.invoke()
             found, scores, *points = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
-            assert self.scores[i].std() > 0.1  # it says something
+            assert self.scores[i].std() > (0.1 if self.is_deep else 0.2)  # it says something
             assert np.abs(scores[:, -1] - self.scores[i]).mean() < 0.05  # what is wrong gives 0.09 and more
             corners = np.concatenate([found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2], 1)
             sides = np.maximum((self.boxes[i][:, 2:] - self.boxes[i][:, :2]).mean(1, keepdims=True), 0.02)  # of a linear code they may be 0
-            assert (np.abs(corners - self.boxes[i]) / sides).max(1).mean() < 0.15  # 0.2 and more; deep networks have up to 0.12
+            assert (np.abs(corners - self.boxes[i]) / sides).max(1).mean() < (
+                0.15 if self.is_deep else 0.1
+            )  # 0.2 and more; right ones have up to 0.12 and 0.065
             if self.points is not None:
                 (points,) = points
                 apart = np.abs(points.reshape(self.points[i].shape) - self.points[i]) / sides[..., None]
-                assert np.median(apart) < 0.1
+                assert np.median(apart) < 0.05  # right ones have up to 0.012
 
 
 def test_there_are_the_four_configs_of_the_owner():
