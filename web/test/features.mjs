@@ -1,15 +1,14 @@
 // What the page does beside finding: node features.mjs URL CHROMIUM FOLDER FACE.png SMALL.png FILM.y4m -> what was seen, as JSON.
 // SMALL.png: with a face that is found only when zoomed to. FOLDER: takes the downloads.
 import { chromium } from 'playwright-core';
+import { allowed, camera, noGpu, quiet } from './chromium.mjs';
 
 const [url, executablePath, folder, face, small, film] = process.argv.slice(2);
-const quiet = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-               '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
 const software = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-unsafe-swiftshader'];
 const seen = { errors: [] };
 
 async function open(args) {
-  const browser = await chromium.launch({ executablePath, args: [...quiet, ...args] });
+  const browser = await chromium.launch({ executablePath, args: [...quiet, ...camera(film), allowed, ...args] });
   const page = await (await browser.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true })).newPage();
   page.on('console', (message) => message.type() === 'error' && seen.errors.push(message.text()));
   page.on('pageerror', (error) => seen.errors.push(error.message));
@@ -51,7 +50,7 @@ async function download(page, button) {
 }
 
 {
-  const [browser, page] = await open(['--disable-gpu']);
+  const [browser, page] = await open([noGpu]);
   await shows(page, () => page.setInputFiles('#file', [small, face]));
   await page.waitForFunction(() => !document.querySelector('#pictures').hidden);
   seen.strip = await page.$$eval('#pictures button', (all) => all.map((button) => [button.ariaLabel, button.ariaCurrent]));

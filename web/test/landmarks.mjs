@@ -1,9 +1,10 @@
 // The page with each of its detectors on each picture: node landmarks.mjs URL CHROMIUM SCREENSHOT.png PICTURE.png...
 // -> {label: {picture: {faces, status, yellow: how many of the points inside the picture are drawn}}}, as JSON.
 import { chromium } from 'playwright-core';
+import { noGpu, quiet } from './chromium.mjs';
 
 const [url, executablePath, screenshot, ...pictures] = process.argv.slice(2);
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'] });
+const browser = await chromium.launch({ executablePath, args: [...quiet, noGpu] });
 const page = await (await browser.newContext({ serviceWorkers: 'block' })).newPage();
 await page.goto(url);
 await page.waitForFunction(() => /is ready|cannot be used/.test(document.querySelector('#status').textContent));

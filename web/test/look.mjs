@@ -1,10 +1,9 @@
 // How the page looks: node look.mjs URL CHROMIUM FOLDER PICTURE.png ... -> {"width scheme": what was seen}, as JSON.
 // FOLDER: takes a screenshot of each. The last detector of the list is compared with the first.
 import { chromium } from 'playwright-core';
+import { noGpu, quiet } from './chromium.mjs';
 
 const [url, executablePath, folder, ...pictures] = process.argv.slice(2);
-const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-              '--disable-sync'];
 const sizes = [{ viewport: { width: 1280, height: 800 } },
                { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }];
 const seen = {};
@@ -31,7 +30,7 @@ const contrasts = (page) => page.evaluate(() => {
   });
 });
 
-const browser = await chromium.launch({ executablePath, args });
+const browser = await chromium.launch({ executablePath, args: [...quiet, noGpu] });
 for (const size of sizes) {
   for (const colorScheme of ['light', 'dark']) {
     const name = `${size.viewport.width} ${colorScheme}`;

@@ -1,12 +1,12 @@
 // MediaPipe Tasks' ObjectDetector in headless Chromium: node mediapipe.mjs URL CHROMIUM PICTURE.png MODEL... -> {model: [box and score]}.
 import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
+import { quiet } from './chromium.mjs';
 
 const [url, executablePath, picture, ...models] = process.argv.slice(2);
 const root = new URL('../node_modules/@mediapipe/tasks-vision/', import.meta.url);
 const types = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-quic', '--no-first-run',
-                                                                '--disable-background-networking', '--disable-sync'] });
+const browser = await chromium.launch({ executablePath, args: quiet });
 const page = await browser.newPage();
 const outside = [];
 page.on('request', (request) => {

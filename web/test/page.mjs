@@ -2,15 +2,13 @@
 // RUNS.json: [{file: a .tflite, rgb: [bytes of its input]}]; their outputs are given as they are.
 import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
+import { allowed, camera, noGpu, quiet } from './chromium.mjs';
 
 const [url, executablePath, film, picture, runs] = process.argv.slice(2);
-const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-               '--disable-component-update', '--disable-sync'];
-const camera = ['--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
 const seen = { outside: [], errors: [] };
 
 async function open(options, args) {
-  const browser = await chromium.launch({ executablePath, args: [...quiet, ...args] });
+  const browser = await chromium.launch({ executablePath, args: [...quiet, noGpu, ...args] });
   const page = await (await browser.newContext(options)).newPage();
   page.on('request', (request) => {
     if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) seen.outside.push(request.url());
@@ -30,7 +28,7 @@ const shown = (page, count) => page.waitForFunction((n) => globalThis.facedet.pa
 const faces = (page) => page.evaluate(() => globalThis.facedet.panes[0].faces);
 
 {
-  const [browser, page] = await open({ viewport: { width: 390, height: 800 }, serviceWorkers: 'block' }, [...camera, '--use-fake-ui-for-media-stream']);
+  const [browser, page] = await open({ viewport: { width: 390, height: 800 }, serviceWorkers: 'block' }, [...camera(film), allowed]);
   await page.goto(url);
   await ready(page);
   seen.detectors = await page.$$eval('#detector option', (options) => options.map((option) => option.textContent));
@@ -111,7 +109,7 @@ const faces = (page) => page.evaluate(() => globalThis.facedet.panes[0].faces);
   await browser.close();
 }
 {
-  const [browser, page] = await open({ permissions: [], serviceWorkers: 'block' }, camera);
+  const [browser, page] = await open({ permissions: [], serviceWorkers: 'block' }, camera(film));
   await page.route('**/*.tflite', (route) => route.fulfill({ body: 'broken', contentType: 'application/octet-stream' }));
   await page.goto(url);
   await ready(page);

@@ -1,10 +1,9 @@
 // What a browser gives the page at an address: node phone.mjs URL CHROMIUM FILM.y4m -> what was seen, as JSON.
 import { chromium } from 'playwright-core';
+import { allowed, camera, noGpu, quiet } from './chromium.mjs';
 
 const [url, executablePath, film] = process.argv.slice(2);
-const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-              '--disable-sync', '--ignore-certificate-errors', // a person accepts it
-              '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${film}`];
+const args = [...quiet, noGpu, ...camera(film), allowed, '--ignore-certificate-errors']; // a person accepts the certificate
 const context = await chromium.launchPersistentContext('', { executablePath, args }); // a private window installs nothing
 const [page] = context.pages();
 await page.goto(url);
