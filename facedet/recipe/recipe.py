@@ -156,6 +156,11 @@ class Training:
     one_cycle: object | None
     teacher: object | None
 
+    @property
+    def starts_from_backbone(self) -> bool:
+        """Whether initial_weights are of another network, trained on other pictures, for detectors' initialize()."""
+        return self.initial_weights == "imagenet" or self.initial_weights.endswith(".npz")
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:

@@ -67,7 +67,7 @@ class Learner:
         source = self.recipe.training.initial_weights
         if not source:
             say("Starting at step 0 from random weights.")
-        elif source == "imagenet" or source.endswith(".npz"):
+        elif self.recipe.training.starts_from_backbone:
             say(f"Starting at step 0 from {source}: {self.detector.initialize(source)} layers set.")
         else:
             taken, wanted = checkpoints.fine_tune(source, self.quantizable, self.recipe.training.backbone_only)
@@ -77,8 +77,8 @@ class Learner:
 
     def keep_frozen_ranges(self) -> None:
         """Frozen layers keep the ranges that a checkpoint brought them; without one, theirs are collected."""
-        source = self.recipe.training.initial_weights
-        if source and source != "imagenet" and not source.endswith(".npz") and not self.recipe.training.backbone_only:
+        training = self.recipe.training
+        if training.initial_weights and not training.starts_from_backbone and not training.backbone_only:
             self.quantizable.keep_frozen_ranges()
 
     def averaged(self) -> tuple[Detector, QuantizableNetwork]:

@@ -6,7 +6,7 @@ TIMED_STEPS, LEAST_REMAINING = 20, 100  # the steps an estimate is made from, an
 
 
 class Pace:
-    """An estimate of a run's time, made once, of TIMED_STEPS steps that nothing interrupts."""
+    """How fast the latest steps were and, once, from TIMED_STEPS that nothing interrupts, the time of the remaining ones."""
 
     def __init__(self, batch_size: int, num_steps: int):
         self.batch_size, self.num_steps, self.estimated = batch_size, num_steps, False
@@ -14,7 +14,12 @@ class Pace:
 
     def interrupted(self) -> None:
         """An evaluation came between, or the next step is traced: the time until that step is over is not a step's."""
-        self.steps = -1
+        self.steps, self.since = -1, time.perf_counter()
+
+    def images_per_second(self, steps: int) -> float:
+        """Of so many steps, all since it was last asked or interrupted."""
+        begin, self.since = self.since, time.perf_counter()
+        return steps * self.batch_size / (self.since - begin)
 
     def after(self, reached: int) -> str | None:
         """To be called after each step; images a second and the remaining time, where enough is timed and enough remains."""

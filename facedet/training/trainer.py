@@ -76,7 +76,7 @@ class Trainer:
         named and left out; more of them than pictures.UNDECODABLE_SHARE, and damaged records, raise RecordsError after a save. A
         full disk raises CheckpointError, another worker that is gone WorkerLostError; one that is told to stop stops all after the step.
         """
-        learner, saves, batch_size = self.learner, self.saves, self.recipe.training.batch_size
+        learner, saves = self.learner, self.saves
         metrics: dict = {}
         if learner.reached >= schedule.num_steps:
             self.say(f"Nothing to train: step {learner.reached} of {schedule.num_steps} is reached.")
@@ -88,18 +88,16 @@ class Trainer:
         writer = tf.summary.create_file_writer(str(self.model_dir / "train")) if chief else tf.summary.create_noop_writer()
         dataset = self.pictures.dataset()
         batches = iter(dataset)
-        forward, train_step, stopping, pace = None, None, False, Pace(batch_size, schedule.num_steps)
+        forward, train_step, stopping, pace = None, None, False, Pace(self.recipe.training.batch_size, schedule.num_steps)
         shown = {"unit": "step", "desc": "train", "mininterval": 2, "file": sys.stderr, "disable": not chief}
         progress = tqdm(total=schedule.num_steps, initial=learner.reached, **shown)
         with progress, saves.full_disk_named(), stop_signals.stop_signals() as stop, writer.as_default():
-            window = time.perf_counter()
             while learner.reached < schedule.num_steps and not stopping:
                 if forward != learner.forward:
                     if learner.quantizing:
                         self.say(f"step {learner.reached}: fake quantization is on (graph_rewriter.quantization.delay: {learner.delay}).")
                     forward = learner.forward
                     train_step = step.build(learner, forward, dataset.element_spec)
-                    window = time.perf_counter()
                     pace.interrupted()
                 rate = learner.learning_rate()
                 batch = self._next(batches)
@@ -113,18 +111,16 @@ class Trainer:
                     progress.clear()
                     self.say(f"step {reached}: {estimate}")
                 if reached % 10 == 0:
-                    speed = 10 * batch_size / (time.perf_counter() - window)
+                    speed = pace.images_per_second(10)
                     progress.set_postfix_str(f"loss {losses['Loss/total_loss']:.3f}, {speed:.1f} img/s, rate {rate:.5f}")
                     for name, value in {**losses, "learning_rate": rate, "images_per_second": speed}.items():
                         tf.summary.scalar(name, value, reached)
-                    window = time.perf_counter()
                 if schedule.save_every and reached % schedule.save_every == 0:
                     saves.save()
                 last = reached >= schedule.num_steps
                 if self.eval_paths and (last or (schedule.evaluate_every and reached % schedule.evaluate_every == 0)):
                     saves.save()
                     metrics = self.evaluate(schedule) if chief else {}
-                    window = time.perf_counter()
                     pace.interrupted()
             saves.save()
             with self._lost_worker_named():
