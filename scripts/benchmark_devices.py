@@ -42,15 +42,19 @@ def main(argv=None) -> int:
     parser.add_argument("--only", nargs=2, metavar=("WAY", "SIZE"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.only:
-        from facedet.errors import ConfigError
-
-        try:
-            print("RESULT", _seconds_per_step(args))
-        except ConfigError as error:
-            sys.exit(f"error: {error}")
+        print("RESULT", _seconds_per_step(args))
         return 0
     from tabulate import tabulate
 
+    from facedet.errors import ConfigError
+    from facedet.recipe import pipeline_config
+
+    try:
+        for size in ("whole", "small"):
+            pipeline_config.check_data(_recipe(args, size))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     whole = {way: args.batch_size / _measured(args, way, "whole") for way in WHOLE}
     small = {way: 1000 * _measured(args, way, "small") for way in WAYS}
     rows = [
@@ -77,8 +81,7 @@ def _measured(args, way: str, size: str) -> float:
     said = [process.communicate() for process in processes]
     lines = [line for line in said[0][0].splitlines() if line.startswith("RESULT")]
     if not lines:
-        words = said[0][0][-2000:] + said[0][1][-3000:]
-        sys.exit(words[words.rfind("error: ") :] if "error: " in words else f"{way}: {words}")
+        sys.exit(f"{way}: {said[0][0][-2000:]}{said[0][1][-3000:]}")
     seconds = float(lines[0].split()[1])
     print(f"{way}, {size}: {1000 * seconds:.1f} ms a step", file=sys.stderr, flush=True)
     return seconds
@@ -95,6 +98,17 @@ def _tf_configs(count: int) -> list[str]:
     return [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}) for index in range(count)]
 
 
+def _recipe(args, size: str):
+    """Of the config before its delay, from random weights; raises ConfigError."""
+    from facedet.recipe import adapt, pipeline_config
+
+    config = pipeline_config.message(str(SMALL) if size == "small" else args.pipeline_config_path)
+    config.ClearField("graph_rewriter")
+    config.train_config.ClearField("fine_tune_checkpoint")
+    small = {"batch_size": 2, "height": 48, "width": 64} if size == "small" else {"batch_size": args.batch_size}
+    return pipeline_config.from_message(adapt.adapt(config, records_dir=args.records_dir, **small))
+
+
 def _seconds_per_step(args) -> float:
     way, size = args.only
     from facedet.training import memory
@@ -102,7 +116,7 @@ def _seconds_per_step(args) -> float:
     memory.keep_freed_memory()
     import tensorflow as tf
 
-    from facedet.recipe import adapt, pipeline_config
+    from facedet.recipe import pipeline_config
     from facedet.training import step, strategy, workers
     from facedet.training.learner import Learner
     from facedet.training.pictures import TrainingPictures
@@ -112,12 +126,7 @@ def _seconds_per_step(args) -> float:
     if name == "mirrored":
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    devices = strategy.choose(name, precision, say=lambda text: None)
-    config = pipeline_config.message(str(SMALL) if size == "small" else args.pipeline_config_path)
-    config.ClearField("graph_rewriter")
-    config.train_config.ClearField("fine_tune_checkpoint")
-    small = {"batch_size": 2, "height": 48, "width": 64} if size == "small" else {"batch_size": args.batch_size}
-    recipe = pipeline_config.from_message(adapt.adapt(config, records_dir=args.records_dir, **small))
+    devices, recipe = strategy.choose(name, precision, say=lambda text: None), _recipe(args, size)
     paths, _ = pipeline_config.check_data(recipe)
     learner = Learner(recipe, devices, say=lambda text: None)
     dataset = TrainingPictures(paths, recipe, devices, count=1).dataset()

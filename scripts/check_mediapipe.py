@@ -107,13 +107,13 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
             expected, rows_found = ours.detect(image), found[path][name]
             theirs_count += len(rows_found)
             assert path.endswith(FACES) or all(row[5] == "face" for row in rows_found), rows_found
-            corners = boxes.xywh_to_xyxy(np.asarray([row[:4] for row in rows_found], np.float32).reshape(-1, 4))
-            corners = np.clip(corners, 0, np.tile(image.shape[1::-1], 2))  # its FaceDetector's boxes reach over the border
-            scores = np.asarray([row[4] for row in rows_found])
             sure = expected.scores >= SCORE + LIMIT_SCORE
-            if not len(rows_found):
+            if not rows_found:
                 alone += int(sure.sum())
                 continue
+            corners = boxes.xywh_to_xyxy(np.asarray([row[:4] for row in rows_found], np.float32))
+            corners = np.clip(corners, 0, np.tile(image.shape[1::-1], 2))  # its FaceDetector's boxes reach over the border
+            scores = np.asarray([row[4] for row in rows_found])
             apart = np.abs(expected.boxes[sure][:, None] - corners[None]).max(2)
             difference = np.abs(scores[None] - expected.scores[sure][:, None])
             partner = np.where(apart <= LIMIT_PX, difference + apart / 1000, np.inf).argmin(1)  # of boxes as near, that of the same score
