@@ -29,7 +29,10 @@ def centers_and_sides(boxes_yxyx):
 
 
 class FasterRcnnCodec:
-    """scales: of ty, tx, th, tw. Boxes [..., A, 4], points [..., A, P, 2] y, x; codes of points [..., A, 2 P]."""
+    """scales: of ty, tx, th, tw. Boxes [..., A, 4], points [..., A, P, 2] y, x; codes of points [..., A, 2 P].
+
+    rows: int32 [K], where codes are those of so many of the A anchors.
+    """
 
     def __init__(self, scales):
         self.center_scales, self.side_scales = np.split(np.asarray(scales, np.float32), 2)
@@ -51,8 +54,9 @@ class FasterRcnnCodec:
         sides = anchors_yxhw[..., None, 2:] + _EPSILON
         return _flat((points_yx - anchors_yxhw[..., None, :2]) / sides * self.center_scales)
 
-    def decode_points(self, codes, anchors_yxhw):
-        return _pairs(codes) * (anchors_yxhw[..., None, 2:] / self.center_scales) + anchors_yxhw[..., None, :2]
+    def decode_points(self, codes, anchors_yxhw, rows=None):
+        sides, centers = _of(rows, anchors_yxhw[..., 2:] / self.center_scales), _of(rows, anchors_yxhw[..., :2])
+        return _pairs(codes) * sides[..., None, :] + centers[..., None, :]
 
 
 class LinearCodec:
@@ -72,8 +76,8 @@ class LinearCodec:
     def encode_points(self, points_yx, anchors_yxhw):
         return _flat((points_yx - anchors_yxhw[..., None, :2]) * self.center_scales)
 
-    def decode_points(self, codes, anchors_yxhw):
-        return _pairs(codes) * (1.0 / self.center_scales) + anchors_yxhw[..., None, :2]
+    def decode_points(self, codes, anchors_yxhw, rows=None):
+        return _pairs(codes) * (1.0 / self.center_scales) + _of(rows, anchors_yxhw[..., :2])[..., None, :]
 
 
 CODECS = {"faster_rcnn": FasterRcnnCodec, "keypoint": FasterRcnnCodec, "linear": LinearCodec}
@@ -83,6 +87,13 @@ def build(box_coder: BoxCoder):
     if box_coder.kind not in CODECS:
         raise ConfigError(f"[facedet.box_coder] kind: {box_coder.kind!r} is not one of {', '.join(sorted(CODECS))}.")
     return CODECS[box_coder.kind](box_coder.scales)
+
+
+def _of(rows, table):
+    """[..., A, 2] -> [..., K, 2]. From the table column by column, as files decode boxes, so that a graph holds it once."""
+    if rows is None:
+        return table
+    return tf.linalg.matrix_transpose(tf.gather(np.ascontiguousarray(np.swapaxes(table, -1, -2)), rows, axis=-1))
 
 
 def _flat(points):

@@ -74,6 +74,10 @@ class Detector:
         """outputs: of the network -> Predictions, by plain TF operations: it becomes the float tail of every exported file."""
         raise NotImplementedError
 
+    def decode_points(self, outputs: dict, rows):
+        """outputs: of the network for one picture.  rows: int32 [K] of its boxes -> [K, P, 2] as Predictions.points_yx has them."""
+        return tf.gather(self.decode(outputs).points_yx[0], rows)
+
     def encode(self, outputs: dict) -> EncodedBoxes:
         """outputs: of the network -> its boxes for TFLite_Detection_PostProcess, which decodes by anchors itself: here by a unit one at 0."""
         predictions = self.decode(outputs)

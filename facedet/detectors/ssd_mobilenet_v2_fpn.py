@@ -8,7 +8,8 @@ of heads a level: shared ones could not be quantized with a range for each level
 block and convolution of MobileNetV2 serve its classifier.
 
 [facedet.detector] landmark_blocks reads landmarks beside the pyramid, which learned for boxes to forget where in a face it is: on each
-level from the backbone at its own and at half its stride, through inverted residual blocks.
+level from the backbone at its own and at half its stride, through inverted residual blocks. Where it says fewer numbers than there are
+levels, the finest, whose faces are too small to place points in, read them from the pyramid by a 1x1 convolution.
 """
 
 import dataclasses
@@ -42,7 +43,8 @@ def _network(recipe: Recipe, anchors_per_location: list[int], columns: dict[str,
     for_heads, predictor, beside = Blocks(recipe.box_predictor.hyperparams), recipe.box_predictor, {}
     if POINTS in columns and extractor.landmark_blocks:
         branch, predictor_of_points = _landmark_branch(taps, blocks, extractor), dataclasses.replace(predictor, kernel_size=1)
-        beside = heads.predict(branch, anchors_per_location, for_heads, predictor_of_points, {POINTS: columns[POINTS]})
+        read = [*maps[: len(maps) - len(branch)], *branch]
+        beside = heads.predict(read, anchors_per_location, for_heads, predictor_of_points, {POINTS: columns[POINTS]})
         columns = {kind: count for kind, count in columns.items() if kind != POINTS}
     outputs = heads.predict(maps, anchors_per_location, for_heads, predictor, columns)
     return keras.Model(image, outputs | beside, name="ssd_mobilenet_v2_fpn")
@@ -53,15 +55,16 @@ def _depth(fpn: Pyramid, level: int) -> int:
 
 
 def _landmark_branch(taps: dict, blocks: Blocks, extractor: FeatureExtractor) -> list:
-    """{name: backbone map} -> the maps of the levels, finest first, that landmarks are read from."""
+    """{name: backbone map} -> the maps, finest first, that landmarks are read from on the levels that have the branch, the coarsest."""
     fpn, counts, maps = extractor.fpn, extractor.landmark_blocks, {}
     levels = range(fpn.min_level, fpn.max_level + 1)
     counts *= len(levels) if len(counts) == 1 else 1
-    if len(counts) != len(levels):
+    if len(counts) > len(levels):
         raise ConfigError(
-            f"[facedet.detector] landmark_blocks: {list(counts)}: the network has {len(levels)} levels: give a number for each, or one."
+            f"[facedet.detector] landmark_blocks: {list(counts)}: the network has {len(levels)} levels: give a number for each, for the "
+            "coarsest of them, or one for all."
         )
-    for level, count in zip(levels, counts, strict=True):
+    for level, count in zip(levels[-len(counts) :], counts, strict=True):
         name, channels = f"points_{level}", _depth(fpn, level)
         finer = taps[f"stride_{2 ** (level - 1)}"] if level <= 5 else maps[level - 1]
         x = blocks.conv_bn(blocks.depthwise_bn(finer, 3, 2, f"{name}_finer_depthwise"), channels, 1, name=f"{name}_finer", activate=False)

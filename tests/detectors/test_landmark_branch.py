@@ -26,7 +26,8 @@ def network(blocks, max_level=5):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "expected"), [([0, 1, 2, 3], [0, 1, 2, 3]), ([2], [2, 2, 2, 2]), ([], [0, 0, 0, 0]), ([1, 0, 0, 0, 2], [1, 0, 0, 0, 2])]
+    ("blocks", "expected"),
+    [([0, 1, 2, 3], [0, 1, 2, 3]), ([2], [2, 2, 2, 2]), ([], [0, 0, 0, 0]), ([1, 0, 0, 0, 2], [1, 0, 0, 0, 2]), ([1, 2], [0, 0, 1, 2])],
 )
 def test_each_level_has_its_number(blocks, expected):
     built = network(blocks, max_level=1 + len(expected))
@@ -47,9 +48,15 @@ def test_boxes_owe_the_branch_nothing():
     assert own == {layer.name for layer in built.layers if layer.name.startswith("points_")} and len(own) > 40
 
 
-def test_another_number_of_levels_is_refused():
-    with pytest.raises(pipeline_config.ConfigError, match=r"landmark_blocks: \[1, 2\]: the network has 4 levels"):
-        network([1, 2])
+@pytest.mark.parametrize(("blocks", "beside"), [([0, 1, 2, 3], [2, 3, 4, 5]), ([1, 2], [4, 5]), ([], [])])
+def test_the_coarsest_levels_have_the_branch(blocks, beside):
+    names = {layer.name for layer in network(blocks).layers}
+    assert [level for level in range(2, 6) if f"points_{level}_lateral" in names] == beside
+
+
+def test_more_numbers_than_levels_are_refused():
+    with pytest.raises(pipeline_config.ConfigError, match=r"landmark_blocks: \[1, 2, 1, 1, 1\]: the network has 4 levels"):
+        network([1, 2, 1, 1, 1])
 
 
 def test_a_detector_without_such_a_branch_refuses_it():
