@@ -1,4 +1,6 @@
-"""Losses of scores that say how well a box lies: a face's anchor learns q, the IoU of its own decoded box, in place of 1.
+"""Losses of scores that say how well a box lies: a face's anchor learns q, of the IoU of its own decoded box, in place of 1.
+
+    q               0 up to [facedet.loss] least_overlap, 1 from full_overlap on, in proportion between; the IoU itself where neither is said
 
     quality_focal   |q - p|^2 CE(p, q)        (Li et al. 2020, arXiv:2006.04388)
     varifocal       q CE(p, q)                (Zhang et al. 2021, arXiv:2008.13367)
@@ -14,6 +16,11 @@ from facedet.errors import ConfigError
 _BACKGROUND = 0.75
 _FACES = {"quality_focal": lambda p, q: tf.square(q - p), "varifocal": lambda p, q: q}
 NAMES = tuple(_FACES)
+
+
+def target(overlaps, least: float, full: float):
+    """overlaps: IoU, [B, A] -> q, [B, A]."""
+    return tf.clip_by_value((overlaps - least) / (full - least), 0.0, 1.0)
 
 
 def loss(name: str, logits, quality, positive, weights):
@@ -41,3 +48,8 @@ def check(recipe) -> None:
         )
     if recipe.add_background_class:
         raise ConfigError(f"{said} has one score an anchor: write model.ssd.add_background_class: false.")
+    if recipe.loss.least_overlap >= recipe.loss.full_overlap:
+        raise ConfigError(
+            f"[facedet.loss] least_overlap: {recipe.loss.least_overlap:g} is not below full_overlap: {recipe.loss.full_overlap:g}, and a "
+            "target rises from the one to the other: write a smaller least_overlap."
+        )

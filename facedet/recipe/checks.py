@@ -267,8 +267,9 @@ def _check_idle(config) -> None:
          "model.ssd.box_coder: keypoint_box_coder learns landmarks"),
         (training, "least_forced_overlap", ssd.matcher.argmax_matcher.force_match_for_each_row, "[facedet.training] least_forced_overlap",
          "argmax_matcher.force_match_for_each_row: true forces matches"),
-        (protos.loss(config), "quality_power", protos.loss(config).classification in ("quality_focal", "varifocal"),
-         "[facedet.loss] quality_power", 'classification: "quality_focal" or "varifocal" has a target that it shapes'),
+        *((protos.loss(config), key, protos.loss(config).classification in ("quality_focal", "varifocal"),
+           f"[facedet.loss] {key}", 'classification: "quality_focal" or "varifocal" has a target that it shapes')
+          for key in ("least_overlap", "full_overlap")),
         (given, "pad_place", given.resize == "pad", "[facedet.input] pad_place", 'resize: "pad" pads'),
         (given, "pad_value", given.resize == "pad", "[facedet.input] pad_value", 'resize: "pad" pads'),
         (extractor, "num_layers", not extractor.HasField("fpn"), "model.ssd.feature_extractor.num_layers",

@@ -105,7 +105,7 @@ class Loss:
 
     landmark_weight: of the points' loss, which only faces with points have.  landmarks: '' for smooth L1, or 'wing'.
     classification: '' for the message's, or 'balanced_cross_entropy', 'quality_focal', 'varifocal'.
-    quality_power: of the last two's targets, IoU to this power.  localization: '' for the message's, or 'log_iou'.
+    least_overlap, full_overlap: IoU at which the last two's target is 0 and 1.  localization: '' for the message's, or 'log_iou'.
     """
 
     message: object
@@ -114,7 +114,8 @@ class Loss:
     landmark_weight: float
     landmarks: str
     classification: str
-    quality_power: float
+    least_overlap: float
+    full_overlap: float
     localization: str
     negative_class_weight: float
     normalize_by_matches: bool

@@ -117,7 +117,7 @@ HONOURED = {
     "[facedet.backbone]": "stem_channels expansions blocks",
     "[facedet.input]": "colour_order mean scale resize pad_place pad_value",
     "[facedet.augmentation]": "step",
-    "[facedet.loss]": "quality_power",
+    "[facedet.loss]": "least_overlap full_overlap",
     "step": "crop_around_faces data_anchor_sampling expand rotate photometric_distortion blur noise jpeg_quality mirror",
     "crop_around_faces": "probability min_area max_area min_aspect_ratio max_aspect_ratio least_visible",
     "data_anchor_sampling": "probability scales",
@@ -273,7 +273,7 @@ ABOVE_ZERO = frozenset((
     "train_config.max_number_of_boxes", "[facedet.training].anchors_per_face", "[facedet.backbone].stem_channels",
     "[facedet.backbone].expansions", "[facedet.backbone].blocks", "crop_around_faces.min_area", "crop_around_faces.min_aspect_ratio",
     "data_anchor_sampling.scales", "jpeg_quality.min_quality", "one_cycle.total_steps", "one_cycle.max_learning_rate",
-    "[facedet.detector].max_out_background", "[facedet.detector].max_out_face", "[facedet.loss].quality_power",
+    "[facedet.detector].max_out_background", "[facedet.detector].max_out_face", "[facedet.loss].full_overlap",
     "teacher.temperature",
 ))  # fmt: skip
 # Numbers that may be at most this.
@@ -294,7 +294,7 @@ AT_MOST = {
     "data_anchor_sampling.scales": 4096, "one_cycle.warmup_share": 1, "one_cycle.max_momentum": 1, "one_cycle.min_momentum": 1,
     "[facedet.detector].filtered_background": 1, "[facedet.detector].max_out_background": 16, "[facedet.detector].max_out_face": 16,
     "[facedet.detector].dropout": 0.95, "[facedet.detector].grid_size": 512, "[facedet.detector].landmark_blocks": 8,
-    "[facedet.loss].quality_power": 8, "teacher.temperature": 100, "teacher.least_score": 1,
+    "[facedet.loss].least_overlap": 0.99, "[facedet.loss].full_overlap": 1, "teacher.temperature": 100, "teacher.least_score": 1,
 }  # fmt: skip
 AT_LEAST = {"expand.max_ratio": 1}
 # All other numbers are 0 at least, but these.

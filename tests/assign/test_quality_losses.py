@@ -104,19 +104,21 @@ def test_steps_raise_a_score_to_the_target(name):
     assert scores[~POSITIVE & (WEIGHTS > 0)].max() < 0.1
 
 
-def test_its_power_shapes_the_target(detector):
+def test_a_target_rises_between_two_overlaps(detector):
     shaped = copy.copy(detector)
-    shaped.recipe = recipe("quality_focal", powered)
+    shaped.recipe = recipe("quality_focal", rising)
     codes, logits = tf.zeros([1, len(detector.anchors_yxyx), 4]), tf.zeros([1, len(detector.anchors_yxyx), 1])
     told = targets.assign(FACE, detector.anchors_yxyx, 64, detector.recipe.matching)
     iou = detector._overlaps(codes, told)
-    expected = quality_losses.loss("quality_focal", logits[..., 0], iou**2, told.positive, tf.ones_like(iou))
+    quality = np.interp(iou, [0.3, 0.7], [0, 1]).astype(np.float32)
+    assert 0 < quality.max() and len(set(quality[told.positive])) > 2
+    expected = quality_losses.loss("quality_focal", logits[..., 0], quality, told.positive, tf.ones_like(iou))
     np.testing.assert_allclose(classification(shaped, codes, logits), tf.reduce_sum(tf.where(told.positive, expected, 0.0)), rtol=1e-5)
     assert classification(shaped, codes, logits) != classification(detector, codes, logits)
 
 
-def powered(config):
-    protos.loss(config).quality_power = 2
+def rising(config, least=0.3, full=0.7):
+    protos.loss(config).least_overlap, protos.loss(config).full_overlap = least, full
 
 
 def focal(config):
@@ -144,6 +146,13 @@ def test_what_contradicts_it_is_refused_by_name(change, said):
         registry.build(recipe("quality_focal", change))
 
 
-def test_a_power_without_a_quality_loss_is_refused():
-    with pytest.raises(pipeline_config.ConfigError, match="quality_power: 2.*classification"):
-        recipe("balanced_cross_entropy", powered)
+@pytest.mark.parametrize("key", ["least_overlap", "full_overlap"])
+def test_an_overlap_without_a_quality_loss_is_refused(key):
+    with pytest.raises(pipeline_config.ConfigError, match=f"{key}: 0.4.*classification"):
+        recipe("balanced_cross_entropy", lambda config: setattr(protos.loss(config), key, 0.4))
+
+
+@pytest.mark.parametrize("full", [0.3, 0.2])
+def test_overlaps_between_which_nothing_rises_are_refused(full):
+    with pytest.raises(pipeline_config.ConfigError, match="least_overlap: 0.3 is not below full_overlap"):
+        registry.build(recipe("quality_focal", lambda config: rising(config, full=full)))
