@@ -43,7 +43,9 @@ def main(argv=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     checkpoints.write_weights(str(pathlib.Path(args.output) / "ckpt-0"), network, 0, quantized=False)
-    print(f"{args.output}: {args.share:g} of {args.other_checkpoint}, {1 - args.share:g} of {args.checkpoint}; {len(kept)} weights are its own.")
+    print(
+        f"{args.output}: {args.share:g} of {args.other_checkpoint}, {1 - args.share:g} of {args.checkpoint}; {len(kept)} weights are its own."
+    )
     return 0
 
 

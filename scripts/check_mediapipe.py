@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Opens exported files in MediaPipe Tasks and compares what it finds with what facedet's FaceDetector does: those whose name ends in
-_mediapipe.tflite in its FaceDetector, points too, all others in its ObjectDetector.
+_mediapipe.tflite in its FaceDetector, points too, all others in its ObjectDetector; it takes no other points, and files that give some are left out.
 
     python scripts/check_mediapipe.py --tflite exported_models/NAME/*.tflite --images picture.jpg ...
 
@@ -78,7 +78,14 @@ def check(paths: list[str], image_paths: list[str], environment: str) -> int:
     if not python.exists():
         venv.create(environment, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    files = [str(pathlib.Path(path).resolve()) for path in paths]
+    files = []
+    for path in paths:
+        if FaceDetector(path).has_landmarks and not path.endswith(FACES):
+            print(f"{pathlib.Path(path).name} is left out: MediaPipe's ObjectDetector takes no landmarks; *_boxes.tflite is for it.")
+        else:
+            files.append(str(pathlib.Path(path).resolve()))
+    if not files:
+        raise DetectorError("None of the files is one for MediaPipe: name some without landmarks (*_boxes.tflite) or *_mediapipe.tflite.")
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as directory:
         fitted = {}  # {file: {name: picture fitted to its input}}

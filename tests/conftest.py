@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has it; every test has a twin that does without
 CONFIGS = sorted((ROOT / "configs").glob("*.config"))
 MAIN_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_quantized_224x224_widerface.config"
+BOXES_CONFIG = MAIN_CONFIG.with_name("ssd_mobilenet_v2_boxes_quantized_224x224_widerface.config")
 SHIPPED = ROOT / "exported_models" / MAIN_CONFIG.stem
 sys.path.insert(0, str(ROOT))
 
@@ -45,7 +46,7 @@ def records_dir(sample_dir, tmp_path_factory) -> pathlib.Path:
     return directory
 
 
-def config_text(records_dir: pathlib.Path, path: pathlib.Path = MAIN_CONFIG, **train) -> str:
+def config_text(records_dir: pathlib.Path, path: pathlib.Path = BOXES_CONFIG, **train) -> str:
     """A config's text with its records in records_dir and other numbers in train_config or graph_rewriter."""
     text = path.read_text().replace("data/widerface/", f"{records_dir}/")
     for key, value in train.items():
@@ -66,10 +67,10 @@ def quick_config(records_dir, tmp_path) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def exported(records_dir, tmp_path_factory) -> pathlib.Path:
-    """All six files of the shipped checkpoint, as the export command makes them."""
+    """All files of the shipped checkpoint, as the export command makes them."""
     directory = tmp_path_factory.mktemp("exported")
     config = directory / MAIN_CONFIG.name
-    config.write_text(config_text(records_dir))
+    config.write_text(config_text(records_dir, MAIN_CONFIG))
     command = ["scripts/export_tflite.py", "--pipeline_config_path", config, "--checkpoint_dir", SHIPPED / "checkpoint"]
     run(*command, "--output_dir", directory / "files", "--parity_images", "12")
     return directory / "files"

@@ -173,7 +173,8 @@ def test_the_app_takes_the_shipped_detectors():
     assert f'"{SHIPPED.name}"' in build
     for kind in ("int8_raw", "float16_raw"):
         assert f'"{kind}.tflite"' in source and f'"*_{kind}.tflite"' in build
-    assert '"*_int8.tflite"' in build
+    by_mediapipe = (EXAMPLE / "app/src/main/kotlin/org/facedet/example/MediaPipeVariant.kt").read_text()
+    assert '"int8_boxes.tflite"' in by_mediapipe and '"*_int8_boxes.tflite"' in build
 
 
 def test_the_app_has_its_icon_wrapper_and_target():

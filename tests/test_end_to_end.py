@@ -77,7 +77,7 @@ def test_measured_figures_go_into_the_card(demo):
     (config,) = demo[0].glob("*.config")
     run("scripts/measure_export.py", exported, "--data_dir", demo[0] / "sample", "--limit", "8", "--pipeline_config_path", config)
     measured = json.loads((exported / "model_card.json").read_text(), parse_constant=pytest.fail)["measured"]
-    assert set(measured["accuracy"]) == {"checkpoint in float", *measured["latency"]} and len(measured["latency"]) == 6
+    assert set(measured["accuracy"]) == {"checkpoint in float", *measured["latency"]} and len(measured["latency"]) == 9
     assert measured["accuracy"]["int8"]["average_precision"]["easy"] > 0.5
     assert measured["accuracy"]["checkpoint in float"] == measured["accuracy"]["float32"] != measured["accuracy"]["int8"]
     for subset in ("easy", "medium"):  # it was taught upright faces

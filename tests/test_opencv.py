@@ -22,7 +22,7 @@ def exported_onnx(records_dir, tmp_path_factory) -> pathlib.Path:
     """The shipped checkpoint's files, as the command makes them."""
     folder = tmp_path_factory.mktemp("onnx")
     config = folder / MAIN_CONFIG.name
-    config.write_text(config_text(records_dir))
+    config.write_text(config_text(records_dir, MAIN_CONFIG))
     command = ["scripts/export_onnx.py", "--pipeline_config_path", config, "--checkpoint_dir", SHIPPED / "checkpoint"]
     said = run(*command, "--output_dir", folder / "files", "--parity_images", "3")
     assert "6 files are in" in said

@@ -145,7 +145,7 @@ def test_command_agrees_with_the_shipped_card_for_config_and_files(capsys):
     for made, path in zip(exported, files, strict=True):
         assert made["file_bytes"] == path.stat().st_size
         assert made["operators"]["DEPTHWISE_CONV_2D"] == config["operators"]["DepthwiseConv2D"]
-    assert exported[1]["operators"]["TFLite_Detection_PostProcess"] == 1
+    assert exported[1]["operators"]["NON_MAX_SUPPRESSION_V4"] == 1
 
 
 def test_layers_are_printed_one_by_one_and_their_sum_is_the_total():

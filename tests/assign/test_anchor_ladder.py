@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 from annotated_pictures import convert, dataset, picture
-from conftest import MAIN_CONFIG, ROOT, run
+from conftest import BOXES_CONFIG, ROOT, run
 
 from facedet.assign import anchor_ladder
 
@@ -18,6 +18,6 @@ def test_a_row_without_faces_has_no_share(monkeypatch):
 
 def test_records_without_a_face_are_one_sentence(tmp_path):
     convert(dataset(tmp_path / "in", {"e/none.jpg": (picture(), [])}), tmp_path / "out")
-    command = ["dataset_tools/tune_anchors.py", "--pipeline_config_path", MAIN_CONFIG, "--records", tmp_path / "out" / "*train*"]
+    command = ["dataset_tools/tune_anchors.py", "--pipeline_config_path", BOXES_CONFIG, "--records", tmp_path / "out" / "*train*"]
     said = run(*command, code=1)
     assert "hold no face" in said and "Traceback" not in said

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, run
+from conftest import BOXES_CONFIG, run
 from google.protobuf import text_format
 
 from facedet.assign import codecs, matchers, targets
@@ -23,7 +23,7 @@ from object_detection.protos import matcher_pb2  # isort: skip
 
 @pytest.fixture(scope="module")
 def recipe():
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     protos.training(config).Clear()  # the OD API's ways
     return pipeline_config.from_message(config)
 
@@ -42,7 +42,7 @@ def random_faces(generator, count, least=0.04):
 def test_equals_the_od_api_where_no_face_is_ignored(recipe, anchors):
     generator = np.random.default_rng(1)
     boxes = [random_faces(generator, count) for count in (1, 7, 30)]
-    ssd = pipeline_config.message(str(MAIN_CONFIG)).model.ssd
+    ssd = pipeline_config.message(str(BOXES_CONFIG)).model.ssd
     assigner = target_assigner.TargetAssigner(
         region_similarity_calculator_builder.build(ssd.similarity_calculator),
         matcher_builder.build(ssd.matcher),
@@ -87,7 +87,7 @@ def test_rules_mean_what_the_od_apis_matcher_takes_them_for(anchors, said):
     proto = text_format.Parse(f"argmax_matcher {{ {said} }}", matcher_pb2.Matcher())
     similarity = region_similarity_calculator.IouSimilarity()
     theirs = matcher_builder.build(proto).match(similarity.compare(box_list.BoxList(tf.constant(boxes)), box_list.BoxList(anchors)))
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     config.model.ssd.matcher.CopyFrom(proto)
     protos.training(config).Clear()
     rules = pipeline_config.from_message(config).matching

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG
+from conftest import BOXES_CONFIG, MAIN_CONFIG
 
 from facedet.assign import point_losses
 from facedet.detectors import registry
@@ -14,7 +14,7 @@ from facedet.recipe import pipeline_config
 
 import tensorflow as tf  # isort: skip
 
-LANDMARKS_CONFIG = MAIN_CONFIG.with_name("ssd_mobilenet_v2_landmarks_quantized_224x224_widerface.config")
+LANDMARKS_CONFIG = MAIN_CONFIG
 
 
 def test_numbers_are_those_of_a_plain_computation():
@@ -55,7 +55,7 @@ def test_the_config_chooses_it():
 
 
 def test_without_landmarks_it_is_refused_by_name():
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     protos.loss(config).landmarks = "wing"
     with pytest.raises(pipeline_config.ConfigError, match=r"\[facedet.loss\] landmarks: .*keypoint_box_coder"):
         pipeline_config.from_message(config)

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG
+from conftest import BOXES_CONFIG
 
 from facedet.assign import quality_losses, targets
 from facedet.detectors import registry
@@ -48,7 +48,7 @@ def test_nothing_flows_through_the_target(name):
 
 
 def recipe(name: str, change=lambda config: None):
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     resizer, loss = config.model.ssd.image_resizer.fixed_shape_resizer, config.model.ssd.loss
     resizer.height = resizer.width = 64
     loss.classification_loss.weighted_sigmoid.SetInParent()
@@ -111,7 +111,7 @@ def test_a_target_rises_between_two_overlaps(detector):
     told = targets.assign(FACE, detector.anchors_yxyx, 64, detector.recipe.matching)
     iou = detector._overlaps(codes, told)
     quality = np.interp(iou, [0.3, 0.7], [0, 1]).astype(np.float32)
-    assert 0 < quality.max() and len(set(quality[told.positive])) > 2
+    assert quality.max() > 0 and len(set(quality[told.positive])) > 2
     expected = quality_losses.loss("quality_focal", logits[..., 0], quality, told.positive, tf.ones_like(iou))
     np.testing.assert_allclose(classification(shaped, codes, logits), tf.reduce_sum(tf.where(told.positive, expected, 0.0)), rtol=1e-5)
     assert classification(shaped, codes, logits) != classification(detector, codes, logits)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG
+from conftest import BOXES_CONFIG
 
 from facedet.assign import matchers, targets
 from facedet.detectors import registry
@@ -16,7 +16,7 @@ import tensorflow as tf  # isort: skip
 
 @pytest.fixture(scope="module")
 def recipe():
-    return pipeline_config.read(str(MAIN_CONFIG))
+    return pipeline_config.read(str(BOXES_CONFIG))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import marked_picture
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, ROOT
+from conftest import BOXES_CONFIG, ROOT
 from google.protobuf import text_format
 
 from facedet.augment import decoding, pipeline
@@ -125,7 +125,7 @@ def test_what_is_seen_of_a_face_is_never_background(order, tmp_path):
 def test_batches_are_sound(records_dir):
     paths = sorted(map(str, records_dir.glob("*train*")))
     landmarks = 0
-    for batch in pipeline.dataset(paths, of_config(MAIN_CONFIG), SQUARE, batch_size=6, seed=1).take(8).as_numpy_iterator():
+    for batch in pipeline.dataset(paths, of_config(BOXES_CONFIG), SQUARE, batch_size=6, seed=1).take(8).as_numpy_iterator():
         image, boxes, counts = (batch[key] for key in ("image", "groundtruth_boxes", "num_boxes"))
         assert image.shape == (6, 224, 224, 3) and image.min() >= 0 and 100 < image.max() <= 255
         assert batch["groundtruth_weights"].shape == boxes.shape[:2] and len(batch["name"]) == 6
@@ -212,6 +212,6 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_told(marked, tmp_path)
     with tf.io.TFRecordWriter(broken[0]) as writer:
         writer.write(example.SerializeToString())
     told = []
-    dataset = pipeline.dataset([*marked, *broken], of_config(MAIN_CONFIG), SQUARE, batch_size=4, on_undecodable=told.append)
+    dataset = pipeline.dataset([*marked, *broken], of_config(BOXES_CONFIG), SQUARE, batch_size=4, on_undecodable=told.append)
     (batch,) = dataset.take(1).as_numpy_iterator()
     assert set(batch["name"]) == {b"marked"} and set(told) == {"broken"}

@@ -9,7 +9,7 @@ from facedet.layers import heads
 from facedet.od_api import protos
 from facedet.recipe import pipeline_config
 
-LANDMARKS_CONFIG = MAIN_CONFIG.with_name("ssd_mobilenet_v2_landmarks_quantized_224x224_widerface.config")
+LANDMARKS_CONFIG = MAIN_CONFIG
 
 
 def network(blocks, max_level=5):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, ROOT, SHARED
+from conftest import BOXES_CONFIG, ROOT, SHARED
 
 from facedet.detectors import registry
 from facedet.layers import pretrained
@@ -120,7 +120,7 @@ def torchvision_features(path, pixels, pad_value):
 
 @pytest.mark.parametrize("source", ["made", "real"])
 def test_backbone_gives_torchvisions_features(source, tmp_path):
-    network = registry.build(pipeline_config.read(str(MAIN_CONFIG))).network
+    network = registry.build(pipeline_config.read(str(BOXES_CONFIG))).network
     path = SHARED / "data" / "weights" / "mobilenet_v2_imagenet_torchvision.npz"
     if source == "made" or not path.is_file():  # a user has no such file: the made one stands for it
         path = fake_torchvision(network, tmp_path / "weights.npz")
@@ -136,7 +136,7 @@ def test_backbone_gives_torchvisions_features(source, tmp_path):
 
 
 def test_a_wrong_width_is_refused(tmp_path):
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     full = registry.build(pipeline_config.from_message(config)).network
     path = fake_torchvision(full, tmp_path / "weights.npz")
     config.model.ssd.feature_extractor.depth_multiplier = 0.5
@@ -147,7 +147,7 @@ def test_a_wrong_width_is_refused(tmp_path):
 
 def test_backbone_gives_kerass_features():
     """Keras's own MobileNetV2 pads as TensorFlow does: the weights fit a config without use_explicit_padding."""
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     config.model.ssd.feature_extractor.use_explicit_padding = False
     network = registry.build(pipeline_config.from_message(config)).network
     source = tf.keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
@@ -164,7 +164,7 @@ def test_backbone_gives_kerass_features():
 
 
 def test_without_network_the_way_out_is_named_as_the_config_s_error(monkeypatch):
-    network = registry.build(pipeline_config.read(str(MAIN_CONFIG))).network
+    network = registry.build(pipeline_config.read(str(BOXES_CONFIG))).network
 
     def refused(*args, **kwargs):
         raise OSError("no network")
@@ -176,7 +176,7 @@ def test_without_network_the_way_out_is_named_as_the_config_s_error(monkeypatch)
 
 def test_imagenet_means_the_same_weights_wherever_it_is_asked_for(monkeypatch, tmp_path):
     """A file that happens to lie near the folder changes nothing: such files are named in the config."""
-    network = registry.build(pipeline_config.read(str(MAIN_CONFIG))).network
+    network = registry.build(pipeline_config.read(str(BOXES_CONFIG))).network
     source = tf.keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
     monkeypatch.setattr(pretrained.keras.applications, "MobileNetV2", lambda *args, **kwargs: source)
     for folder in (tmp_path / "shared", tmp_path / "project"):
@@ -189,7 +189,7 @@ def test_imagenet_means_the_same_weights_wherever_it_is_asked_for(monkeypatch, t
 
 
 def test_a_network_without_the_backbone_is_not_said_to_start_from_imagenet(tmp_path):
-    network = registry.build(pipeline_config.read(str(MAIN_CONFIG))).network
+    network = registry.build(pipeline_config.read(str(BOXES_CONFIG))).network
     path = fake_torchvision(network, tmp_path / "weights.npz")
     image = tf.keras.Input((32, 32, 3))
     foreign = tf.keras.Model(image, tf.keras.layers.Conv2D(4, 3, name="another")(image))
@@ -201,7 +201,7 @@ def test_a_network_without_the_backbone_is_not_said_to_start_from_imagenet(tmp_p
 
 @pytest.mark.parametrize("content", [b"no zip at all", b"PK\x03\x04 cut", None])
 def test_a_file_that_is_not_torchvisions_is_named(tmp_path, content):
-    network = registry.build(pipeline_config.read(str(MAIN_CONFIG))).network
+    network = registry.build(pipeline_config.read(str(BOXES_CONFIG))).network
     path = tmp_path / "weights.npz"
     if content is None:
         np.savez(path, other=np.zeros(3))

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, SHIPPED
+from conftest import BOXES_CONFIG, MAIN_CONFIG, SHIPPED
 
 from facedet.detectors import registry
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
@@ -57,7 +57,7 @@ def test_what_no_file_shows_takes_no_grid(reference):
     np.testing.assert_allclose(reference.quantizable.ranges["class_head_0"], [-45, 0], atol=1e-4)
 
 
-@pytest.mark.parametrize("config", ["ssd_mobilenet_v2_landmarks_quantized_224x224", "retinaface_mobilenet025_320x240"])
+@pytest.mark.parametrize("config", ["ssd_mobilenet_v2_quantized_224x224", "retinaface_mobilenet025_320x240"])
 def test_what_is_shown_are_the_codes_of_anchors_that_score(config):
     """Sigmoid and softmax, with landmarks: the map's values are those that the files decode."""
     message = pipeline_config.message(str(MAIN_CONFIG.with_name(f"{config}_widerface.config")))
@@ -85,7 +85,7 @@ def test_a_scores_range_ends_where_the_score_does(reference, records_dir):
 
 @pytest.mark.parametrize(("threshold", "least"), [(0.0, -6.0), (0.02, -5.39), (0.05, -4.44), (0.5, -4.0), (1.0, -4.0)])
 def test_the_grid_of_scores_begins_a_little_below_the_files_threshold(threshold, least):
-    text = MAIN_CONFIG.read_text().replace("score_threshold: 0.05", f"score_threshold: {threshold}")
+    text = BOXES_CONFIG.read_text().replace("score_threshold: 0.05", f"score_threshold: {threshold}")
     ranges = registry.build(pipeline_config.parse(text)).saturated()
     assert sorted(ranges) == [f"class_head_{level}" for level in range(4)]
     assert [low for low, _ in ranges.values()] == pytest.approx([least] * 4, abs=0.01)

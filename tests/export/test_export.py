@@ -127,7 +127,7 @@ def test_a_failed_gate_leaves_nothing_behind(records_dir, tmp_path, monkeypatch)
 
     monkeypatch.setitem(parity.LIMITS, "float32", parity.Limits(-1.0, 0.9, 0.1, 0.1))  # no file can gain so much
     config = tmp_path / "some.config"
-    config.write_text(config_text(records_dir))
+    config.write_text(config_text(records_dir, MAIN_CONFIG))
     with pytest.raises(parity.ParityError, match="float32: easy AP"):
         exporter.export(str(config), str(SHIPPED / "checkpoint"), str(tmp_path / "out"), parity_images=3, say=lambda text: None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["some.config"]
@@ -135,7 +135,7 @@ def test_a_failed_gate_leaves_nothing_behind(records_dir, tmp_path, monkeypatch)
 
 def test_an_export_without_a_checkpoint_says_so(records_dir, tmp_path):
     config = tmp_path / "some.config"
-    config.write_text(config_text(records_dir))
+    config.write_text(config_text(records_dir, MAIN_CONFIG))
     said = run(
         "scripts/export_tflite.py", "--pipeline_config_path", config, "--checkpoint_dir", tmp_path, "--output_dir", tmp_path / "out", code=1
     )
@@ -182,7 +182,7 @@ def _export_to(records_dir, tmp_path, out, **options):
     from facedet.export import exporter
 
     config = tmp_path / MAIN_CONFIG.name
-    config.write_text(config_text(records_dir))
+    config.write_text(config_text(records_dir, MAIN_CONFIG))
     return exporter.export(str(config), str(SHIPPED / "checkpoint"), str(out), parity_images=3, say=lambda text: None, **options)
 
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from conftest import CONFIGS, MAIN_CONFIG
+from conftest import BOXES_CONFIG, CONFIGS
 from test_every_config import Small
 
 from facedet import DetectorError, FaceDetector
@@ -29,7 +29,7 @@ LIMITS = {"float32": 1e-4, "float16": 0.03}
 FLOAT32, FLOAT16 = Kind("float32", RAW), Kind("float16", RAW)
 
 
-@pytest.fixture(scope="module", params=[MAIN_CONFIG, SLIM], ids=["stretched", "padded with landmarks"])
+@pytest.fixture(scope="module", params=[BOXES_CONFIG, SLIM], ids=["stretched", "padded with landmarks"])
 def small(request):
     return Small(request.param)
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import CONFIGS, MAIN_CONFIG
+from conftest import BOXES_CONFIG, CONFIGS
 from onnx import numpy_helper
 from test_every_config import Small
 
@@ -27,7 +27,7 @@ layers = tf.keras.layers
 LIMITS = {"float32": (1e-5, 1e-5), "float16": (2e-3, 2e-3), "int8": (0.015, 0.005)}
 
 
-@pytest.fixture(scope="module", params=[MAIN_CONFIG, SLIM], ids=["stretched", "padded with landmarks"])
+@pytest.fixture(scope="module", params=[BOXES_CONFIG, SLIM], ids=["stretched", "padded with landmarks"])
 def small(request):
     return Small(request.param)
 

@@ -231,7 +231,7 @@ def _records_and_config(data: pathlib.Path, folder: pathlib.Path, **train) -> pa
     records = folder / "records"
     convert(data, records)
     text = conftest.config_text(records, **train).replace('  fine_tune_checkpoint: "imagenet"\n', "")
-    path = folder / conftest.MAIN_CONFIG.name
+    path = folder / conftest.BOXES_CONFIG.name
     path.write_text(text)
     return path
 

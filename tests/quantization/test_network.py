@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, config_text
+from conftest import BOXES_CONFIG, config_text
 
 from facedet.detectors import registry
 from facedet.quantization.arithmetic import fake_quant_weights
@@ -17,7 +17,7 @@ layers = tf.keras.layers
 @pytest.fixture(scope="module")
 def observed():
     """A small network with batch norms that do something, and ranges from a few pictures."""
-    config = pipeline_config.parse(MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
+    config = pipeline_config.parse(BOXES_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
     network = registry.build(config).network
     generator = np.random.default_rng(0)
     for layer in network.layers:
@@ -80,7 +80,7 @@ def test_ranges_hold_zero_and_follow_what_is_seen(observed):
 
 
 def test_missing_ranges_are_refused():
-    config = pipeline_config.parse(MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
+    config = pipeline_config.parse(BOXES_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96"))
     quantizable = QuantizableNetwork(registry.build(config).network)
     with pytest.raises(NotQuantizableError, match="calibrate"):
         quantizable.check_ranges()
@@ -183,7 +183,7 @@ def test_unknown_keys_are_refused_with_their_line():
 
 
 def test_what_facedet_adds_to_the_schema_is_read_and_checked():
-    text = MAIN_CONFIG.read_text()
+    text = BOXES_CONFIG.read_text()
     assert pipeline_config.parse(text).matching.anchors_per_face == 3
     assert pipeline_config.parse(text.split("[facedet.training]")[0]).matching.anchors_per_face == 1  # the OD API's way
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.training\] anchors_per_face: 0"):

@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, ROOT
+from conftest import BOXES_CONFIG, ROOT
 
 from facedet.detectors import registry
 from facedet.recipe import pipeline_config
@@ -14,7 +14,7 @@ def adapted(output, *arguments) -> int:
     spec = importlib.util.spec_from_file_location("adapt_config", ROOT / "scripts" / "adapt_config.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main(["--pipeline_config_path", str(MAIN_CONFIG), "--output", str(output), *arguments])
+    return module.main(["--pipeline_config_path", str(BOXES_CONFIG), "--output", str(output), *arguments])
 
 
 def test_anchors_keep_their_pixels_at_another_size(tmp_path, capsys):
@@ -24,7 +24,7 @@ def test_anchors_keep_their_pixels_at_another_size(tmp_path, capsys):
     assert output.read_text().startswith("# ")
     detector = registry.build(pipeline_config.read(str(output)))
     assert detector.network.input_shape[1:3] == (96, 128)
-    own = pipeline_config.message(str(MAIN_CONFIG)).model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid
+    own = pipeline_config.message(str(BOXES_CONFIG)).model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid
     wanted = {(round(size / 0.6667**0.5, 1), round(size * 0.6667**0.5, 1)) for grid in own for size in grid.base_sizes}
     found = detector.anchors_yxhw[:, 2:] * (96, 128)
     assert {tuple(np.round(sides, 1).tolist()) for sides in found} == wanted

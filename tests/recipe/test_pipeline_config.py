@@ -3,14 +3,14 @@
 import shutil
 
 import pytest
-from conftest import CONFIGS, MAIN_CONFIG, ROOT, config_text, run
+from conftest import BOXES_CONFIG, CONFIGS, ROOT, config_text, run
 
 from facedet.od_api import optimizers, protos
 from facedet.recipe import adapt, checks, pipeline_config
 
 import tensorflow as tf  # isort: skip
 
-TEXT = MAIN_CONFIG.read_text()
+TEXT = BOXES_CONFIG.read_text()
 EXTRACTOR = 'type: "ssd_mobilenet_v2_fpn_keras"'
 
 
@@ -137,7 +137,7 @@ def rates(recipe, *steps):
 
 def test_more_steps_are_trained_at_the_schedules_rate():
     """--num_train_steps=18000 on a config of 4,000 is the same recipe over 18,000: nothing is trained at rate 0."""
-    short, long = pipeline_config.read(str(MAIN_CONFIG)), pipeline_config.read(str(MAIN_CONFIG), num_steps=18000)
+    short, long = pipeline_config.read(str(BOXES_CONFIG)), pipeline_config.read(str(BOXES_CONFIG), num_steps=18000)
     assert rates(long, 900, 9000, 13500) == pytest.approx(rates(short, 200, 2000, 3000))
     assert rates(long, 17000)[0] > 0 and long.quantization.delay == 13500
 
@@ -179,7 +179,7 @@ def test_without_num_steps_there_is_no_proportion(tmp_path):
     assert said.startswith("error: ") and "num_steps is not stated" in said and not (tmp_path / "out.config").exists()
     for wrong in ({"batch_size": -1}, {"num_steps": 0}, {"num_steps": 2**70}):
         with pytest.raises(pipeline_config.ConfigError, match=next(iter(wrong))):
-            adapt.adapt(pipeline_config.message(str(MAIN_CONFIG)), **wrong)
+            adapt.adapt(pipeline_config.message(str(BOXES_CONFIG)), **wrong)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -209,13 +209,13 @@ def test_a_config_that_is_no_text_is_refused(tmp_path):
 )
 def test_a_step_of_augmentation_that_cannot_be_is_refused_by_its_place_and_field(steps, told):
     with pytest.raises(pipeline_config.ConfigError) as error:
-        pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.augmentation] {{ step {{ {steps} }} }}", "my.config")
+        pipeline_config.parse(BOXES_CONFIG.read_text() + f"[facedet.augmentation] {{ step {{ {steps} }} }}", "my.config")
     assert str(error.value).startswith("my.config: [facedet.augmentation] ") and told in str(error.value)
 
 
 def with_one_cycle(**cycle):
     """The main config with a cycle in place of its rate."""
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     optimizer = config.train_config.optimizer
     getattr(optimizer, optimizer.WhichOneof("optimizer")).ClearField("learning_rate")
     for key, value in {"total_steps": config.train_config.num_steps, **cycle}.items():
@@ -238,7 +238,7 @@ def test_a_cycle_beside_what_it_contradicts_is_refused():
     config = with_one_cycle(total_steps=9)
     with pytest.raises(pipeline_config.ConfigError, match=r"one_cycle\.total_steps: 9 is below train_config\.num_steps"):
         pipeline_config.from_message(config)
-    config = pipeline_config.message(str(MAIN_CONFIG))
+    config = pipeline_config.message(str(BOXES_CONFIG))
     protos.training(config).one_cycle.total_steps = config.train_config.num_steps
     with pytest.raises(
         pipeline_config.ConfigError, match=r"optimizer\.adam_optimizer\.learning_rate: \[facedet\.training\] one_cycle stands"

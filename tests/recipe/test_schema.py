@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from conftest import CONFIGS, MAIN_CONFIG, ROOT
+from conftest import BOXES_CONFIG, CONFIGS, ROOT
 
 from facedet.errors import ConfigError
 from facedet.od_api import protos
@@ -140,7 +140,7 @@ def test_every_honoured_key_reaches_the_recipe(monkeypatch):
     for parent, field, path in KEYS:
         if field.message_type or checks.kind(parent, named(field)) != "honoured" or not allowed(path) or (parent, field.name) in SAID_TWICE:
             continue
-        base = protos.parse(MAIN_CONFIG.read_text())
+        base = protos.parse(BOXES_CONFIG.read_text())
         for reader in ("eval_input_reader", "train_input_reader"):
             base.ClearField(reader)
         base.MergeFrom(stated(path[:-1])[0])
@@ -170,7 +170,7 @@ def test_harmless_keys_are_accepted_whatever_they_say():
     paths = [path for parent, field, path in KEYS if checks.kind(parent, named(field)) == "harmless" and allowed(path)]
     assert len(paths) == len(LISTED["harmless"])
     for path in paths:
-        config = protos.parse(MAIN_CONFIG.read_text())
+        config = protos.parse(BOXES_CONFIG.read_text())
         config.model.ssd.box_predictor.convolutional_box_predictor.use_dropout = False
         extra, _ = stated(path)
         config.MergeFrom(extra)
@@ -219,7 +219,7 @@ WEIGHED = ("smallest_face: 4.5", "landmark_weight: 0.2")
     ],
 )  # fmt: skip
 def test_what_holds_between_keys(changes, added, said):
-    text = MAIN_CONFIG.read_text() + added
+    text = BOXES_CONFIG.read_text() + added
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new, 1)
@@ -233,7 +233,7 @@ def test_what_holds_between_keys(changes, added, said):
 
 
 def test_steps_that_lose_landmarks_are_refused_where_landmarks_are_learned():
-    text = MAIN_CONFIG.read_text().replace("random_horizontal_flip {}", "random_self_concat_image {}")
+    text = BOXES_CONFIG.read_text().replace("random_horizontal_flip {}", "random_self_concat_image {}")
     checks.check(protos.parse(text), "my.config")
     with pytest.raises(ConfigError, match=r"data_augmentation_options\[1\]\.random_self_concat_image: .*landmarks"):
         checks.check(protos.parse(text.replace(*LANDMARKS)), "my.config")

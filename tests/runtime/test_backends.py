@@ -30,7 +30,7 @@ def test_a_missing_package_is_a_sentence(monkeypatch):
 
 def test_litert_says_what_it_holds_and_gives_it():
     backend = backend_of(PATH)({".tflite": PATH.read_bytes()}, num_threads=1)
-    assert backend.input_size == (224, 224) and list(backend.outputs) == ["raw_boxes", "raw_scores"]
+    assert backend.input_size == (224, 224) and list(backend.outputs) == ["raw_boxes", "raw_scores", "raw_landmarks"]
     given = backend.run(np.full((224, 224, 3), 127, np.uint8))
     assert {name: (array.shape, array.dtype) for name, array in given.items()} == backend.outputs
     again = backend.run(np.zeros((224, 224, 3), np.uint8))

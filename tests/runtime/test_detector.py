@@ -17,7 +17,7 @@ from facedet import DetectorError, FaceDetector
 from facedet.runtime import boxes, shipped
 from facedet.runtime.pictures import read_picture
 
-KINDS = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw"]
+KINDS = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw", "int8_boxes"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,12 @@ def test_a_face_comes_out_where_it_is(exported, kind, off_centre):
     found = detector.detect(image)
     assert len(found) == 1, (found.boxes, found.scores)
     assert boxes.iou(found.boxes, face)[0, 0] > 0.5
-    assert found.boxes.dtype == found.scores.dtype == np.float32 and found.landmarks is None
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    if kind.endswith("_boxes"):
+        assert found.landmarks is None
+    else:
+        eyes_and_nose = found.landmarks[0, :3]
+        assert ((eyes_and_nose > face[0, :2]) & (eyes_and_nose < face[0, 2:])).all() and eyes_and_nose[0, 0] < eyes_and_nose[1, 0]
     turned = FaceDetector(file_of(exported, kind), score_threshold=0.3).detect(image[:, ::-1].copy())
     mirrored = face[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (900, 0, 900, 0)
     assert boxes.iou(turned.boxes[:1], mirrored)[0, 0] > 0.5
@@ -159,9 +164,9 @@ assert len(faces) == 1 and "tensorflow" not in sys.modules
 
 
 def with_details(tmp_path, text) -> str:
-    """The shipped int8 file with another facedet.json."""
+    """The shipped file of int8 boxes with another facedet.json."""
     path = tmp_path / "changed.tflite"
-    data = file_of(SHIPPED, "int8").read_bytes()
+    data = file_of(SHIPPED, "int8_boxes").read_bytes()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("facedet.json", text)

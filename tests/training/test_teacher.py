@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG
+from conftest import BOXES_CONFIG
 
 from facedet.detectors import registry
 from facedet.errors import ConfigError
@@ -20,7 +20,7 @@ LOSSES = {"Loss/teacher_classification_loss", "Loss/teacher_localization_loss"}
 
 
 def config(size: int = 64):
-    message = pipeline_config.message(str(MAIN_CONFIG))
+    message = pipeline_config.message(str(BOXES_CONFIG))
     resizer = message.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height = resizer.width = size
     return message

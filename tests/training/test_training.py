@@ -14,7 +14,7 @@ import types
 from unittest import mock
 
 import pytest
-from conftest import MAIN_CONFIG, ROOT, config_text, run
+from conftest import BOXES_CONFIG, ROOT, config_text, run
 
 from facedet.data import records
 from facedet.recipe import pipeline_config
@@ -298,7 +298,7 @@ def test_fine_tuning_takes_weights_and_never_the_step(quick_config, tmp_path):
         assert (second.learner.weights[name].numpy() == weight.numpy()).all() and (
             second.learner.average[name].numpy() == weight.numpy()
         ).all()
-    wrong = pipeline_config.parse(MAIN_CONFIG.read_text().replace("additional_layer_depth: 64", "additional_layer_depth: 32"))
+    wrong = pipeline_config.parse(BOXES_CONFIG.read_text().replace("additional_layer_depth: 64", "additional_layer_depth: 32"))
     from facedet.evaluation.checkpoint_detector import CheckpointDetector
 
     with pytest.raises(checkpoints.CheckpointError, match="Is it this config's"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, SHIPPED, run
+from conftest import BOXES_CONFIG, MAIN_CONFIG, SHIPPED, run
 
 from facedet.detectors import registry
 from facedet.quantization.network import QuantizableNetwork
@@ -11,7 +11,7 @@ from facedet.weights import averaging, checkpoints
 
 
 def network(seed: int, points: bool = False, depth: int = 16):
-    text = MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 64 width: 64")
+    text = BOXES_CONFIG.read_text().replace("height: 224 width: 224", "height: 64 width: 64")
     text = text.replace("additional_layer_depth: 64", f"additional_layer_depth: {depth}")
     if points:
         text = text.replace("faster_rcnn_box_coder {", "keypoint_box_coder { num_keypoints: 5")

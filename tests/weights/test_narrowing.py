@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MAIN_CONFIG, ROOT, SHIPPED, run
+from conftest import BOXES_CONFIG, MAIN_CONFIG, ROOT, SHIPPED, run
 
 from facedet.detectors import registry
 from facedet.quantization.network import QuantizableNetwork
@@ -16,7 +16,7 @@ NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_wi
 
 def networks():
     """The main config's network, and the same with the backbone of the narrow config, for 96x96."""
-    text = MAIN_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96")
+    text = BOXES_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96")
     backbone = NARROW_CONFIG.read_text()
     backbone = backbone[backbone.index("[facedet.backbone]") :]
     return [registry.build(pipeline_config.parse(t)).network for t in (text, text + backbone)]
@@ -61,7 +61,7 @@ def test_a_larger_backbone_is_refused():
 )  # fmt: skip
 def test_a_backbone_that_cannot_be_is_refused(wrong, named):
     with pytest.raises(pipeline_config.ConfigError, match=r"my\.config: \[facedet.backbone\].*" + named):
-        registry.build(pipeline_config.parse(MAIN_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}", "my.config"))
+        registry.build(pipeline_config.parse(BOXES_CONFIG.read_text() + f"[facedet.backbone] {{ {wrong} }}", "my.config"))
 
 
 def test_the_shipped_detector_is_narrowed_by_the_command(tmp_path):

@@ -24,7 +24,7 @@ android {
 // The detectors come from exported_models/: what was measured is what runs.
 val detector = "ssd_mobilenet_v2_quantized_224x224_widerface"
 val copyDetectors by tasks.registering(Copy::class) {
-    from("../../../exported_models/$detector") { include("*_int8_raw.tflite", "*_float16_raw.tflite", "*_int8.tflite") }
+    from("../../../exported_models/$detector") { include("*_int8_raw.tflite", "*_float16_raw.tflite", "*_int8_boxes.tflite") }
     rename { name -> name.removePrefix("${detector}_") }
     into("src/main/assets")
 }

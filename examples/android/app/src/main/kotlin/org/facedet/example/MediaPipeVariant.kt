@@ -6,9 +6,9 @@ import com.google.mediapipe.framework.image.BitmapImageBuilder
 import com.google.mediapipe.tasks.core.BaseOptions
 import com.google.mediapipe.tasks.vision.objectdetector.ObjectDetector
 
-/** The same by MediaPipe Tasks: the exported files carry the metadata that it asks for. */
+/** Boxes by MediaPipe Tasks: the exported files carry the metadata that it asks for, and its ObjectDetector takes no landmarks. */
 fun findByMediaPipe(context: Context, picture: Bitmap): List<Face> {
-    val base = BaseOptions.builder().setModelAssetPath("int8.tflite").build()
+    val base = BaseOptions.builder().setModelAssetPath("int8_boxes.tflite").build()
     val options = ObjectDetector.ObjectDetectorOptions.builder().setBaseOptions(base).setScoreThreshold(0.5f).build()
     ObjectDetector.createFromOptions(context, options).use { detector ->
         return detector.detect(BitmapImageBuilder(picture).build()).detections().map {
