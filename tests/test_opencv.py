@@ -32,10 +32,12 @@ def exported_onnx(records_dir, tmp_path_factory) -> pathlib.Path:
 def test_python_finds_the_face(exported_onnx, tmp_path):
     Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
     (model,) = exported_onnx.glob("*_float32_raw.onnx")
-    found = np.array(run(EXAMPLES / "detect.py", model, 224, 224, tmp_path / "astronaut.png").split(), float)
+    said = run(EXAMPLES / "detect.py", model, 224, 224, tmp_path / "astronaut.png").split()
+    found, points = np.array(said[:5], float), np.array([point.split(",") for point in said[5:]], float)
     expected = FaceDetector(model).detect(data.astronaut())
     np.testing.assert_allclose(found[0], expected.scores[0], atol=0.03)  # the picture is made smaller in another way
     np.testing.assert_allclose(found[1:], expected.boxes[0], atol=3)
+    np.testing.assert_allclose(points, expected.landmarks[0], atol=3)
 
 
 def test_cpp_compiles_and_links(tmp_path):

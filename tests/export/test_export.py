@@ -17,7 +17,13 @@ from conftest import MAIN_CONFIG, SHIPPED, config_text, run
 from facedet.export.formats import flatbuffer, metadata
 
 GPU_DRIVER = pathlib.Path("/usr/lib/chromium/vk_swiftshader_icd.json")  # of Debian's chromium-common, a GPU in software
-FILES = ["float32", "float32_raw", "float16", "float16_raw", "int8", "int8_raw"]
+FILES = [f"{precision}{variant}" for precision in ("float32", "float16", "int8") for variant in ("", "_raw", "_boxes")]
+WITH_LANDMARKS = (
+    ["detection_boxes", "detection_scores", "detection_landmarks", "num_detections"],
+    [[1, 300, 4], [1, 300], [1, 300, 10], [1]],
+)
+BOXES_ALONE = (["detection_boxes", "detection_classes", "detection_scores", "num_detections"], [[1, 300, 4], [1, 300], [1, 300], [1]])
+RAW = (["raw_boxes", "raw_scores", "raw_landmarks"], [[1, 11564, 4], [1, 11564, 1], [1, 11564, 10]])
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -34,11 +40,7 @@ def test_names_order_and_static_shapes(file):
     assert given.name.decode() == "image" and given.shape.tolist() == [1, 224, 224, 3]
     names = [graph.tensors[i].name.decode() for i in graph.outputs]
     shapes = [graph.tensors[i].shape.tolist() for i in graph.outputs]
-    if kind.endswith("_raw"):
-        assert names == ["raw_boxes", "raw_scores"] and shapes == [[1, 11564, 4], [1, 11564, 1]]
-    else:
-        assert names == ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
-        assert shapes == [[1, 300, 4], [1, 300], [1, 300], [1]]  # the cap is the config's
+    assert (names, shapes) == {"raw": RAW, "boxes": BOXES_ALONE}.get(kind.split("_")[-1], WITH_LANDMARKS)  # the cap is the config's
     assert list(graph.outputs) == sorted(graph.outputs)  # some clients take them by ascending index
     inputs, outputs = flatbuffer.signature(model)
     assert list(inputs.values()) == list(graph.inputs) and sorted(outputs.values()) == list(graph.outputs)
@@ -48,10 +50,10 @@ def test_operators(file):
     kind, path = file
     operators = flatbuffer.operators(path.read_bytes())
     custom = [name for name in operators if name == flatbuffer.NMS_OPERATOR]
-    assert len(custom) == (0 if kind.endswith("_raw") else 1)
+    assert len(custom) == kind.endswith("_boxes") and operators.count("NON_MAX_SUPPRESSION_V4") == ("_" not in kind)
     if kind.startswith("int8"):
         assert operators[0] == "QUANTIZE" and operators.count("QUANTIZE") == 1  # the network runs in int8 from end to end
-        assert operators.count("DEQUANTIZE") == 8  # one a head, behind it
+        assert operators.count("DEQUANTIZE") == (8 if kind.endswith("_boxes") else 12)  # one a head, behind it
 
 
 def test_metadata_and_packed_files(file):
@@ -60,7 +62,7 @@ def test_metadata_and_packed_files(file):
     (entry,) = model.metadata
     assert entry.name.decode() == metadata.NAME
     content = bytes(model.buffers[entry.buffer].data)
-    assert content[4:8] == b"M001" and b"labels.txt" in content
+    assert content[4:8] == b"M001" and (b"labels.txt" in content) == ("_" in kind)  # MediaPipe takes no points beside suppressed boxes
     assert (b"DETECTOR_METADATA" in content) == kind.endswith("_raw")
     with zipfile.ZipFile(path) as archive:
         assert archive.read("labels.txt") == b"face\n"
@@ -196,9 +198,9 @@ def test_the_shipped_files_take_the_place_of_all(records_dir, exported, tmp_path
 
     out = shutil.copytree(exported, tmp_path / "out")
     told = _export_to(records_dir, tmp_path, out, files="shipped", export_format=Converted())
-    kinds = ["float16_raw", "int8", "int8_raw"]
+    kinds = ["float16_raw", "int8", "int8_raw", "int8_boxes"]
     assert [entry["kind"] for entry in told["files"]] == kinds
-    assert sorted(path.name for path in out.glob("*.tflite")) == [f"{SHIPPED.name}_{kind}.tflite" for kind in kinds]
+    assert {path.name for path in out.glob("*.tflite")} == {f"{SHIPPED.name}_{kind}.tflite" for kind in kinds}
     assert [row["name"] for row in told["parity"]["rows"]] == ["checkpoint", "checkpoint in float", *kinds]
 
 

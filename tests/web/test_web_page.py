@@ -96,12 +96,15 @@ def test_the_int8_network_gives_pythons_outputs_bit_by_bit(seen, face, integer_f
 def test_boxes_and_scores_of_int8_are_pythons(seen, face):
     """The sigmoid and the decoding after the integers are float: each processor's own, the last bit may differ."""
     (path,) = SHIPPED.glob("*_int8.tflite")
-    boxes, scores, _ = FaceDetector(path, score_threshold=0.0).detect_resized(resize(face, 224, 224))
+    boxes, scores, points = FaceDetector(path, score_threshold=0.0).detect_resized(resize(face, 224, 224))
     in_page = [np.asarray(values, np.float32) for values in seen["outputs"][str(path)]]
-    count = int(in_page[3][0])
-    assert count == len(scores) > 0
-    np.testing.assert_allclose(in_page[2][:count], scores, rtol=3e-7)
-    np.testing.assert_allclose(in_page[0].reshape(-1, 4)[:count], boxes, atol=3e-7)
+    # Of equal scores NON_MAX_SUPPRESSION_V4 takes first what its platform's heap does, and 8 bits make low scores equal.
+    count = int((scores >= 0.15).sum())
+    assert int(in_page[3][0]) >= count == int((in_page[1][: int(in_page[3][0])] >= 0.15).sum()) >= 2
+    assert len(np.unique(scores[:count])) == count
+    np.testing.assert_allclose(in_page[1][:count], scores[:count], rtol=3e-7)
+    np.testing.assert_allclose(in_page[2].reshape(-1, 5, 2)[:count], points[:count], atol=3e-7)
+    np.testing.assert_allclose(in_page[0].reshape(-1, 4)[:count], boxes[:count], atol=3e-7)
 
 
 @needs_browser
@@ -141,7 +144,8 @@ def test_nothing_is_logged_as_an_error_that_is_none(seen):
 def test_mediapipes_object_detector_finds_the_same(server, face, tmp_path):
     """tasks-vision in the browser scales pictures by its own means: a pixel or two of the input."""
     Image.fromarray(face).save(tmp_path / "face.png")
-    models = sorted(SHIPPED.glob("*.tflite"))
+    boxes_alone = ROOT / "exported_models" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface"
+    models = sorted([*SHIPPED.glob("*_boxes.tflite"), *boxes_alone.glob("*.tflite")])
     told = drive("mediapipe.mjs", server, CHROMIUM, tmp_path / "face.png", *models)
     assert told["outside"] == [] and len(told["found"]) == len(models)
     for model, found in told["found"].items():
