@@ -61,6 +61,7 @@ def test_raw_and_nms_files_agree(exported, off_centre):
         assert len(with_nms) == len(raw)
         np.testing.assert_allclose(with_nms.boxes, raw.boxes, atol=0.5)
         np.testing.assert_allclose(with_nms.scores, raw.scores, atol=1e-4)
+        np.testing.assert_allclose(with_nms.landmarks, raw.landmarks, atol=0.5)
 
 
 def test_scores_fall_and_the_threshold_cuts(exported, off_centre):
