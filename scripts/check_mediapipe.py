@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Opens exported files in MediaPipe Tasks and compares what it finds with what facedet's FaceDetector does: those whose name ends in
-_mediapipe.tflite in its FaceDetector, points too, all others in its ObjectDetector; it takes no other points, and files that give some are left out.
+_mediapipe.tflite in its FaceDetector, points too, all others in its ObjectDetector. That takes no points: other files with some are left out.
 
     python scripts/check_mediapipe.py --tflite exported_models/NAME/*.tflite --images picture.jpg ...
 

@@ -57,7 +57,7 @@ def config_text(records_dir: pathlib.Path, path: pathlib.Path = BOXES_CONFIG, **
 
 @pytest.fixture
 def quick_config(records_dir, tmp_path) -> pathlib.Path:
-    """The main config cut down to 96x96 and eight steps of four pictures, quantized from the fourth on, random weights."""
+    """The boxes config cut down to 96x96 and eight steps of four pictures, quantized from the fourth on, random weights."""
     text = config_text(records_dir, batch_size=4, num_steps=8, total_steps=8, warmup_steps=2, delay=4)
     text = text.replace("height: 224 width: 224", "height: 96 width: 96").replace('  fine_tune_checkpoint: "imagenet"\n', "")
     path = tmp_path / "quick.config"

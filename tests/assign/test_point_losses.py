@@ -14,8 +14,6 @@ from facedet.recipe import pipeline_config
 
 import tensorflow as tf  # isort: skip
 
-LANDMARKS_CONFIG = MAIN_CONFIG
-
 
 def test_numbers_are_those_of_a_plain_computation():
     errors = np.asarray([[[0.0, 0.1], [-0.5, 1.0]], [[-3.0, 2.0], [0.2, -0.9]]])
@@ -39,7 +37,7 @@ def test_small_errors_pull_harder():
 
 
 def test_the_config_chooses_it():
-    config = pipeline_config.message(str(LANDMARKS_CONFIG))
+    config = pipeline_config.message(str(MAIN_CONFIG))
     resizer = config.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height = resizer.width = 64
     losses = []

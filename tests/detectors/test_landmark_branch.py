@@ -9,11 +9,9 @@ from facedet.layers import heads
 from facedet.od_api import protos
 from facedet.recipe import pipeline_config
 
-LANDMARKS_CONFIG = MAIN_CONFIG
-
 
 def network(blocks, max_level=5):
-    config = pipeline_config.message(str(LANDMARKS_CONFIG))
+    config = pipeline_config.message(str(MAIN_CONFIG))
     ssd = config.model.ssd
     ssd.image_resizer.fixed_shape_resizer.height = ssd.image_resizer.fixed_shape_resizer.width = 64
     ssd.feature_extractor.fpn.max_level = max_level

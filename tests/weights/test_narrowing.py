@@ -15,7 +15,7 @@ NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_wi
 
 
 def networks():
-    """The main config's network, and the same with the backbone of the narrow config, for 96x96."""
+    """The boxes config's network, and the same with the backbone of the narrow config, for 96x96."""
     text = BOXES_CONFIG.read_text().replace("height: 224 width: 224", "height: 96 width: 96")
     backbone = NARROW_CONFIG.read_text()
     backbone = backbone[backbone.index("[facedet.backbone]") :]
