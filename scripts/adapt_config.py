@@ -3,7 +3,8 @@
 
     python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --num_steps 12000 --output NAME.config
 
-The learning rate's schedule and the delay of quantization move in proportion to the steps. At another input size anchors keep their pixels.
+The learning rate's schedule and the delay of quantization move in proportion to the steps. At another input size anchors keep their pixels,
+and a [facedet.training] teacher is left out: it has the config's size.
 """
 
 import argparse
@@ -31,11 +32,13 @@ def main(argv=None) -> int:
     parser.add_argument("--output", required=True)
     args = parser.parse_args(argv)
     from facedet.detectors import registry
+    from facedet.od_api import protos
     from facedet.recipe import adapt, pipeline_config
     from facedet.training import run_record
 
     try:
         config = pipeline_config.message(args.pipeline_config_path)
+        taught = protos.training(config).HasField("teacher")
         adapt.adapt(
             config,
             args.num_steps,
@@ -62,6 +65,8 @@ def main(argv=None) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(f"# {run_record.this_command()}\n{recipe.text}")
     train, rewriter = config.train_config, config.graph_rewriter
+    if taught and not recipe.training.teacher:
+        print("Without the config's teacher, whose input has another size.")
     print(
         f"{output}: {recipe.input.height}x{recipe.input.width}, {train.num_steps} steps of {train.batch_size}, fake quantization from step {rewriter.quantization.delay} on."
     )

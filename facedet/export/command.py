@@ -21,9 +21,9 @@ def main(name: str, description: str, make_format: Callable, argv=None) -> int:
     parser.add_argument("--calibration_images", type=int, default=200, help="pictures for a float checkpoint (default: %(default)s)")
     parser.add_argument(
         "--files",
-        choices=("all", "shipped"),
+        choices=("all", "shipped", "int8"),
         default="all",
-        help="shipped: int8, and float16 raw for GPUs, what exported_models/ holds (default: %(default)s)",
+        help="shipped: int8, and float16 raw for GPUs (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     from facedet.data import records

@@ -51,7 +51,7 @@ def export(
     records. Parity is measured on its evaluation records. output_dir is replaced whole, by one rename, with nothing in it but an
     export's files. Raises ParityError past the limits, ExportError for a folder with other files and for a full disk, ConfigError,
     RecordsError, CheckpointError, NotQuantizableError: output_dir then stays as it was.
-    command: what was typed, for the card.  files: "all" or "shipped", as formats.base.chosen() takes it.
+    command: what was typed, for the card.  files: "all", "shipped" or "int8", as formats.base.chosen() takes it.
     """
     begin, export_format = time.perf_counter(), export_format or TFLite()
     recipe = pipeline_config.read(config_path)

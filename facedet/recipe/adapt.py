@@ -35,7 +35,7 @@ def adapt(
 ):
     """Changes a TrainEvalPipelineConfig in place and returns it: over another number of steps (rate and delay of quantization in
     proportion), batch size, folder of records, highest learning rate (the whole schedule in proportion) or what to multiply it by,
-    split of the records to evaluate on, size of the input in px. ConfigError where the config states no steps or no rate to be in proportion to, and for a
+    split of the records to evaluate on, size of the input in px (without the teacher then). ConfigError where the config states no steps or no rate to be in proportion to, and for a
     number that cannot be. Whether the network can have that size shows when it is built. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
@@ -54,7 +54,10 @@ def adapt(
         if value is not None:
             if value < 1:
                 raise ConfigError(f"{name}: {key}: {value}: 1 at least is wanted.")
-            setattr(config.model.ssd.image_resizer.fixed_shape_resizer, key, value)
+            resizer = config.model.ssd.image_resizer.fixed_shape_resizer
+            if value != getattr(resizer, key):
+                protos.training(config).ClearField("teacher")  # it teaches at its own size
+            setattr(resizer, key, value)
     if records_dir is not None:
         for reader in (config.train_input_reader, *config.eval_input_reader):
             paths = reader.tf_record_input_reader.input_path

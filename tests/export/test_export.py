@@ -215,6 +215,7 @@ def test_what_ships_of_a_detector(points, mediapipes, kinds):
 
     every = TFLite().kinds(types.SimpleNamespace(num_points=points, is_mediapipes=mediapipes))
     assert [str(kind) for kind in chosen(every, "shipped")] == kinds and chosen(every, "all") == every
+    assert [str(kind) for kind in chosen(every, "int8")] == kinds[1:]
 
 
 def test_a_folder_with_other_files_is_refused_before_anything_long(records_dir, tmp_path):

@@ -10,11 +10,14 @@ from facedet.detectors import registry
 from facedet.recipe import pipeline_config
 
 
-def adapted(output, *arguments) -> int:
+NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface.config"
+
+
+def adapted(output, *arguments, config=BOXES_CONFIG) -> int:
     spec = importlib.util.spec_from_file_location("adapt_config", ROOT / "scripts" / "adapt_config.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main(["--pipeline_config_path", str(BOXES_CONFIG), "--output", str(output), *arguments])
+    return module.main(["--pipeline_config_path", str(config), "--output", str(output), *arguments])
 
 
 def test_anchors_keep_their_pixels_at_another_size(tmp_path, capsys):
@@ -29,6 +32,15 @@ def test_anchors_keep_their_pixels_at_another_size(tmp_path, capsys):
     found = detector.anchors_yxhw[:, 2:] * (96, 128)
     assert {tuple(np.round(sides, 1).tolist()) for sides in found} == wanted
     assert len(found) == 3 * 24 * 32 + 2 * 12 * 16 + 2 * 6 * 8 + 4 * 3 * 4
+
+
+def test_at_another_size_there_is_no_teacher(tmp_path, capsys):
+    """One of the config's size would be refused when the training starts."""
+    output = tmp_path / "small.config"
+    assert adapted(output, "--height", "224", "--num_steps", "10", config=NARROW_CONFIG) == 0
+    assert pipeline_config.read(str(output)).training.teacher and "teacher" not in capsys.readouterr().out
+    assert adapted(output, "--height", "96", "--width", "96", config=NARROW_CONFIG) == 0
+    assert not pipeline_config.read(str(output)).training.teacher and "Without the config's teacher" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "named"), [(["--height", "0"], "height: 0"), (["--width", "5000"], "width: 5000")])

@@ -31,8 +31,9 @@ class Kind:
 
 
 def chosen(kinds: list[Kind], files: str) -> list[Kind]:
-    """Of a format's kinds all, or those that ship: int8, and what GPUs take. files: "all" or "shipped"."""
-    return [kind for kind in kinds if files == "all" or kind.precision == "int8" or kind == Kind("float16", RAW)]
+    """Of a format's kinds those of `files`: "all", "int8", or "shipped": int8, and what GPUs take."""
+    gpu = Kind("float16", RAW)
+    return [kind for kind in kinds if files == "all" or kind.precision == "int8" or (files == "shipped" and kind == gpu)]
 
 
 class Format(Protocol):
