@@ -13,7 +13,7 @@ from flatbuffers import Builder, flexbuffers
 from facedet.runtime import model_file
 
 NARROW = SHIPPED.parent / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface"
-KINDS = ["int8", "int8_raw", "landmarks", "landmarks_int8", "landmarks_raw"]
+KINDS = ["int8_boxes", "int8_raw", "landmarks", "landmarks_int8", "landmarks_raw"]
 _spec = importlib.util.spec_from_file_location("tflite_mutations", ROOT / "tests" / "faults" / "tflite_mutations.py")
 tflite_mutations = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tflite_mutations)
@@ -28,7 +28,7 @@ def content(kind: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def whole():
-    return content("int8")
+    return content("int8_boxes")
 
 
 def changed(whole: bytes, change) -> bytes:

@@ -144,8 +144,7 @@ def test_nothing_is_logged_as_an_error_that_is_none(seen):
 def test_mediapipes_object_detector_finds_the_same(server, face, tmp_path):
     """tasks-vision in the browser scales pictures by its own means: a pixel or two of the input."""
     Image.fromarray(face).save(tmp_path / "face.png")
-    boxes_alone = ROOT / "exported_models" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface"
-    models = sorted([*SHIPPED.glob("*_boxes.tflite"), *boxes_alone.glob("*.tflite")])
+    models = sorted(ROOT.glob("exported_models/*224x224*/*_boxes.tflite"))
     told = drive("mediapipe.mjs", server, CHROMIUM, tmp_path / "face.png", *models)
     assert told["outside"] == [] and len(told["found"]) == len(models)
     for model, found in told["found"].items():
