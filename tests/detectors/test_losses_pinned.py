@@ -22,7 +22,9 @@ TOLERANCE = 2e-3  # rounding to 8 bits makes a step of the grid of the last bit 
 @pytest.fixture(scope="module")
 def losses():
     tf.keras.utils.set_random_seed(0)
-    text = BOXES_CONFIG.read_text().replace("class_prediction_bias_init: -4.6", "class_prediction_bias_init: -2.5")  # at less, background weighs nothing
+    text = BOXES_CONFIG.read_text().replace(
+        "class_prediction_bias_init: -4.6", "class_prediction_bias_init: -2.5"
+    )  # at less, background weighs nothing
     detector = registry.build(pipeline_config.parse(text))
     quantizable = QuantizableNetwork(detector.network, detector.input.range)
     generator = np.random.default_rng(0)

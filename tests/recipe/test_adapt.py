@@ -9,7 +9,6 @@ from conftest import BOXES_CONFIG, ROOT
 from facedet.detectors import registry
 from facedet.recipe import pipeline_config
 
-
 NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface.config"
 
 
