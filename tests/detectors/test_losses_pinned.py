@@ -22,10 +22,10 @@ TOLERANCE = 2e-3  # rounding to 8 bits makes a step of the grid of the last bit 
 @pytest.fixture(scope="module")
 def losses():
     tf.keras.utils.set_random_seed(0)
-    text = BOXES_CONFIG.read_text().replace(
-        "class_prediction_bias_init: -4.6", "class_prediction_bias_init: -2.5"
-    )  # at less, background weighs nothing
-    detector = registry.build(pipeline_config.parse(text))
+    text = BOXES_CONFIG.read_text()
+    assert "bias_init: -4.6" in text
+    # At -4.6 the background would weigh nothing.
+    detector = registry.build(pipeline_config.parse(text.replace("bias_init: -4.6", "bias_init: -2.5")))
     quantizable = QuantizableNetwork(detector.network, detector.input.range)
     generator = np.random.default_rng(0)
     images = tf.image.resize(generator.uniform(0, 255, (2, 14, 14, 3)), (224, 224)).numpy().astype(np.float32)
