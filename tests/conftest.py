@@ -17,6 +17,7 @@ SHARED = ROOT.parent / "shared"  # real data, where a developer has it; every te
 CONFIGS = sorted((ROOT / "configs").glob("*.config"))
 MAIN_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_quantized_224x224_widerface.config"
 BOXES_CONFIG = MAIN_CONFIG.with_name("ssd_mobilenet_v2_boxes_quantized_224x224_widerface.config")
+NARROW_CONFIG = MAIN_CONFIG.with_name("ssd_mobilenet_v2_narrow_quantized_224x224_widerface.config")
 SHIPPED = ROOT / "exported_models" / MAIN_CONFIG.stem
 sys.path.insert(0, str(ROOT))
 

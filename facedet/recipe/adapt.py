@@ -35,8 +35,8 @@ def adapt(
 ):
     """Changes a TrainEvalPipelineConfig in place and returns it: over another number of steps (rate and delay of quantization in
     proportion), batch size, folder of records, highest learning rate (the whole schedule in proportion) or what to multiply it by,
-    split of the records to evaluate on, size of the input in px (without the teacher then). ConfigError where the config states no steps or no rate to be in proportion to, and for a
-    number that cannot be. Whether the network can have that size shows when it is built. `name` stands in the errors."""
+    split of the records to evaluate on, size of the input in px (without the teacher then). ConfigError where the config states no steps
+    or no rate to be in proportion to, and for a number that cannot be. Whether the network can have that size shows when it is built. `name` stands in the errors."""
     train = config.train_config
     kind = train.optimizer.WhichOneof("optimizer")
     rate = getattr(train.optimizer, kind).learning_rate if kind else None

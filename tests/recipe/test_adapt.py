@@ -4,12 +4,10 @@ import importlib.util
 
 import numpy as np
 import pytest
-from conftest import BOXES_CONFIG, ROOT
+from conftest import BOXES_CONFIG, NARROW_CONFIG, ROOT
 
 from facedet.detectors import registry
 from facedet.recipe import pipeline_config
-
-NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface.config"
 
 
 def adapted(output, *arguments, config=BOXES_CONFIG) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import BOXES_CONFIG, MAIN_CONFIG, ROOT, SHIPPED, run
+from conftest import BOXES_CONFIG, MAIN_CONFIG, NARROW_CONFIG, SHIPPED, run
 
 from facedet.detectors import registry
 from facedet.quantization.network import QuantizableNetwork
@@ -10,8 +10,6 @@ from facedet.recipe import pipeline_config
 from facedet.weights import checkpoints, narrowing
 
 import tensorflow as tf  # isort: skip
-
-NARROW_CONFIG = ROOT / "configs" / "ssd_mobilenet_v2_narrow_quantized_224x224_widerface.config"
 
 
 def networks():
