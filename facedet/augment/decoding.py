@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from facedet.augment.fitting import fitted_size, resize, scaled, stretch
+from facedet.augment.fitting import fitted_size, resize, stretch
 from facedet.augment.picture import NUM_POINTS, Picture, show_faces, whole_points
 from facedet.augment.windows import WindowStep, common_part, on_canvas, overlap, size_of_equal_area
 from facedet.data.records import Keys
@@ -45,12 +45,12 @@ def decode(picture: Picture, steps: Sequence[WindowStep], input: InputSpec, full
         exceeds |= step.exceeds
         shown = common_part(window, shown) if exceeds else window
     if full_scale:
-        image = decode_window(picture.image, shown, tf.constant(0))
+        image, _ = decode_window(picture.image, shown, tf.constant(0))
         size = size_of_equal_area(window[2:], shape, input)
         return picture._replace(image=on_canvas(image, shown, window, size, input.fill) if exceeds else image)
     size = fitted_size(input, window[2:])
-    image = decode_window(picture.image, shown, _reduction(window[2:], size))
-    image = on_canvas(image, shown, window, size, input.fill) if exceeds else scaled(image, size, 0.0, tf.cast(size, tf.float32))
+    image, covered = decode_window(picture.image, shown, _reduction(window[2:], size))
+    image = on_canvas(image, covered, window, size, input.fill)
     return picture._replace(image=image, pixel_aspect=stretch(window[2:], size))
 
 
@@ -60,16 +60,14 @@ def _within(window, outer):
 
 
 def decode_window(encoded, window, reduction):
-    """The window (top, left, height, width in px) of a JPEG, uint8. reduction: which of 1, 2, 4 and 8 it is reduced by."""
+    """The window (top, left, height, width in px) of a JPEG -> (uint8, the window that this covers). reduction: which of 1, 2, 4 and 8 it
+    is reduced by; covered are whole reduced pixels, so up to 7 px more than was asked for to either side."""
 
     def reduced(ratio):
         def decode():
-            # The decoder counts the window in reduced pixels; the last one may lie outside by rounding.
-            shape = tf.io.extract_jpeg_shape(encoded)[:2]
-            limit = (shape + ratio - 1) // ratio
-            begin = window[:2] // ratio
-            size = tf.minimum(tf.maximum(window[2:] // ratio, 1), limit - begin)
-            return tf.image.decode_and_crop_jpeg(encoded, tf.concat([begin, size], 0), channels=3, ratio=ratio)
+            begin, end = window[:2] // ratio, (window[:2] + window[2:] + ratio - 1) // ratio
+            cut = tf.concat([begin, end - begin], 0)
+            return tf.image.decode_and_crop_jpeg(encoded, cut, channels=3, ratio=ratio), cut * ratio
 
         return decode
 

@@ -144,7 +144,7 @@ def size_of_equal_area(size, shape, input: InputSpec):
 
 
 def on_canvas(piece, shown, window, size, fill):
-    """piece: the window `shown` of a picture, at any resolution -> float32 [*size, 3], what `window` shows, filled around the piece."""
+    """piece: the window `shown` of a picture, at any resolution -> float32 [*size, 3], what `window` shows, filled where the piece shows nothing."""
     ratio = tf.cast(size, tf.float32) / tf.cast(window[2:], tf.float32)
     begin = tf.cast(shown[:2] - window[:2], tf.float32) * ratio
     fill = tf.constant(fill, tf.float32)

@@ -138,18 +138,37 @@ def test_batches_are_sound(records_dir):
     assert landmarks > 20
 
 
-@pytest.mark.parametrize("reduction", [0, 1, 2])
-@pytest.mark.parametrize("window", [(0, 0, 480, 640), (100, 200, 333, 401), (17, 3, 450, 600)])
+@pytest.mark.parametrize("reduction", [0, 1, 2, 3])
+@pytest.mark.parametrize("window", [(0, 0, 483, 645), (100, 200, 333, 401), (17, 3, 450, 600)])
 def test_a_decoded_window_shows_what_was_cut_out(window, reduction):
-    rows, columns = np.mgrid[0:480, 0:640]
-    pixels = np.stack([rows / 480 * 255, columns / 640 * 255, np.full((480, 640), 128)], 2).astype(np.uint8)
+    rows, columns = np.mgrid[0:483, 0:645]
+    pixels = np.stack([rows / 483 * 255, columns / 645 * 255, np.full(rows.shape, 128)], 2).astype(np.uint8)
     encoded = tf.io.encode_jpeg(pixels, quality=98)
-    decoded = decoding.decode_window(encoded, tf.constant(window), tf.constant(reduction))
-    assert np.abs(np.array(decoded.shape[:2]) - np.array(window[2:]) / 2**reduction).max() <= 1
-    small = tf.image.resize(decoded, (96, 96), antialias=True).numpy()
-    top, left, height, width = window
-    expected = tf.image.resize(pixels[top : top + height, left : left + width].astype(np.float32), (96, 96), antialias=True).numpy()
-    assert np.abs(small - expected).mean() < 4
+    decoded, covered = decoding.decode_window(encoded, tf.constant(window), tf.constant(reduction))
+    np.testing.assert_array_equal(np.array(decoded.shape[:2]) * 2**reduction, covered[2:])
+    begin, end = covered[:2].numpy(), (covered[:2] + covered[2:]).numpy()
+    asked, last = np.array(window[:2]), np.array(window[:2]) + window[2:]
+    assert (begin <= asked).all() and (end >= last).all() and (asked - begin < 2**reduction).all() and (end - last < 2**reduction).all()
+    size = np.array(decoded.shape[:2]) * 2**reduction
+    blown_up = decoded.numpy().repeat(2**reduction, 0).repeat(2**reduction, 1)[: 483 - begin[0], : 645 - begin[1]]
+    shown = pixels[begin[0] :, begin[1] :][: size[0], : size[1]]
+    assert np.abs(blown_up.astype(int) - shown).mean() < 3
+
+
+@pytest.mark.parametrize("steps", ["crop_around_faces { probability: 0 }", "expand { probability: 0 }"])
+@pytest.mark.parametrize("side", [100, 224])
+def test_a_picture_whose_sides_no_reduction_divides_stays_in_its_place(steps, side, tmp_path):
+    """Its bars are where the detector's scaling has them, to a fraction of a pixel: the smallest faces have but five."""
+    bars = np.zeros((815, 807, 3), np.uint8)
+    bars[783:799] = bars[:, 775:791] = 255
+    paths = write(tmp_path / "bars", bars, [0.2, 0.2, 0.4, 0.4])
+    input = InputSpec(side, side)
+    (batch,) = pipeline.dataset(paths, augmentation("", steps), input, batch_size=1).take(1).as_numpy_iterator()
+    expected, _ = input.prepare(bars)
+    for axis in (0, 1):
+        here, there = (image[..., 0].astype(np.float64).mean(1 - axis) for image in (batch["image"][0], expected))
+        here, there = (np.sum((line - line.min()) * np.arange(side)) / np.sum(line - line.min()) for line in (here, there))
+        assert abs(here - there) < 0.05
 
 
 @pytest.mark.parametrize("steps", ["crop_around_faces { probability: 0 }", "expand { probability: 0 }"])
