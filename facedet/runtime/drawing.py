@@ -12,15 +12,17 @@ def draw_boxes(image: np.ndarray, boxes_xyxy_px, color: str = FOUND, scores=None
     """RGB uint8 [H, W, 3] -> a copy with boxes [N, 4], their scores [N] and landmarks [N, 5, 2] drawn in."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    width = max(2, round(max(image.shape[:2]) / 250))
+    longest = max(image.shape[:2])
+    font = ImageFont.load_default(max(10, round(longest / 100)))
     for i, box in enumerate(np.asarray(boxes_xyxy_px).reshape(-1, 4)):
         left, top, right, bottom = (float(side) for side in box)
+        width = max(2, round(min(longest / 250, (right - left) / 12)))  # of a line that leaves a small face to be seen
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color, width=width)
-        if scores is not None and right - left >= 24:
+        if scores is not None and right - left >= 2.4 * font.size:
             text = f"{scores[i]:.2f}"
-            at = (left, max(0.0, top - 11))
-            draw.rectangle(draw.textbbox(at, text), fill=color)
-            draw.text(at, text, fill="black")
+            at = (left, max(0.0, top - font.size - 1))
+            draw.rectangle(draw.textbbox(at, text, font), fill=color)
+            draw.text(at, text, fill="black", font=font)
         if landmarks is not None:
             radius = max(1.0, min(width, (right - left) / 16))  # the eyes of a small face stay apart
             for x, y in landmarks[i]:
