@@ -4,7 +4,10 @@
     python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --num_steps 12000 --output NAME.config
 
 The learning rate's schedule and the delay of quantization move in proportion to the steps. At another input size anchors keep their pixels,
-and a [facedet.training] teacher is left out: it has the config's size.
+and a [facedet.training] teacher is left out: it has the config's size. Whatever else a run has of its own is merged in:
+
+    python scripts/adapt_config.py --pipeline_config_path configs/NAME.config --output NAME.config \\
+        --merge 'train_config { update_trainable_variables: "^points_" } [facedet.training] { landmark_weight: 1 }'
 """
 
 import argparse
@@ -28,6 +31,9 @@ def main(argv=None) -> int:
     parser.add_argument("--eval_split", choices=["val", "holdout"], help="of the records, to evaluate on while training")
     parser.add_argument(
         "--fine_tune_checkpoint", metavar="FOLDER", help="start from all weights of this checkpoint; 'none': from random ones"
+    )
+    parser.add_argument(
+        "--merge", metavar="TEXT", action="append", default=[], help="a piece of pipeline config to go over the result, for any other key"
     )
     parser.add_argument("--output", required=True)
     args = parser.parse_args(argv)
@@ -55,6 +61,8 @@ def main(argv=None) -> int:
             config.train_config.ClearField("freeze_variables")
         elif args.fine_tune_checkpoint:
             config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = args.fine_tune_checkpoint, "full"
+        for piece in args.merge:
+            adapt.merge(config, piece)
         recipe = pipeline_config.from_message(config, args.pipeline_config_path)
         if args.height or args.width:
             registry.build(recipe)  # raises where the network cannot have that size

@@ -3,6 +3,8 @@
 import math
 import pathlib
 
+from google.protobuf import text_format
+
 from facedet.errors import ConfigError
 from facedet.od_api import protos
 
@@ -67,6 +69,15 @@ def adapt(
             paths = reader.tf_record_input_reader.input_path
             paths[:] = [str(pathlib.PurePosixPath(path).with_name(f"widerface_{eval_split}.tfrecord-*")) for path in paths]
     return config
+
+
+def merge(config, text: str) -> None:
+    """A piece of pipeline config goes over a TrainEvalPipelineConfig, in place: what it says once replaces, what can be said several times is
+    added. ConfigError naming line and column of what is no pipeline config."""
+    try:
+        config.MergeFrom(protos.parse(text))
+    except text_format.ParseError as error:
+        raise ConfigError(f"--merge {text!r}: {error}") from error
 
 
 def _set_highest_rate(config, rate, name: str, key_said: str, said: float, wanted) -> None:

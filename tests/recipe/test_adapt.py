@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from conftest import BOXES_CONFIG, NARROW_CONFIG, ROOT
+from conftest import BOXES_CONFIG, MAIN_CONFIG, NARROW_CONFIG, ROOT
 
 from facedet.detectors import registry
 from facedet.recipe import pipeline_config
@@ -38,6 +38,32 @@ def test_at_another_size_there_is_no_teacher(tmp_path, capsys):
     assert pipeline_config.read(str(output)).training.teacher and "teacher" not in capsys.readouterr().out
     assert adapted(output, "--height", "96", "--width", "96", config=NARROW_CONFIG) == 0
     assert not pipeline_config.read(str(output)).training.teacher and "Without the config's teacher" in capsys.readouterr().out
+
+
+def test_a_piece_of_config_goes_over_the_rest(tmp_path):
+    output = tmp_path / "points.config"
+    pieces = (
+        'train_config { update_trainable_variables: "^points_" } [facedet.training] { landmark_weight: 3 }',
+        "graph_rewriter { quantization { delay: 7 } }",
+    )
+    assert adapted(output, "--num_steps", "40", *(part for piece in pieces for part in ("--merge", piece)), config=MAIN_CONFIG) == 0
+    before, merged = pipeline_config.read(str(MAIN_CONFIG)), pipeline_config.read(str(output))
+    assert merged.training.updated == ("^points_",) and merged.training.frozen == before.training.frozen
+    assert merged.matching == before.matching and pipeline_config.message(str(output)).graph_rewriter.quantization.delay == 7
+    assert merged.loss.landmark_weight == 3 != before.loss.landmark_weight and merged.training.num_steps == 40
+
+
+@pytest.mark.parametrize(
+    ("piece", "named"),
+    [
+        ("train_config { updated: 1 }", '"updated"'),
+        ("train_config {", "--merge 'train_config {'"),
+        ("[facedet.training] { landmark_weight: -1 }", "landmark_weight: -1"),
+    ],
+)
+def test_a_piece_that_is_no_config_is_refused_by_name(piece, named, tmp_path, capsys):
+    assert adapted(tmp_path / "never.config", "--merge", piece, config=MAIN_CONFIG) == 1
+    assert named in capsys.readouterr().err and not (tmp_path / "never.config").exists()
 
 
 @pytest.mark.parametrize(("arguments", "named"), [(["--height", "0"], "height: 0"), (["--width", "5000"], "width: 5000")])
