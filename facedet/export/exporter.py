@@ -14,7 +14,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from facedet import errors
-from facedet.data import records
 from facedet.evaluation import network_profile, protocol, scoring, validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import card, folder, parity
@@ -157,8 +156,10 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
         raise
 
 
-def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> None:
-    """Equalizes a float network and collects the ranges of its activations, on `count` pictures of the records.
+def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> list[str]:
+    """Equalizes a float network and collects the ranges of its activations, on an even sample of `count` pictures of the records.
+
+    Returns the names of the layers that were equalized.
 
     Those of scores end where the files' do: a background of -100 would leave a face few of the 256 values. Those of boxes and points
     are of what the files show.
@@ -166,18 +167,19 @@ def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> No
     spec, quantizable = reference.detector.input, reference.quantizable
 
     def batches(purpose: str):
-        examples = itertools.islice(records.read_examples(paths), count)
-        with tqdm(total=count, desc=purpose, unit="img") as progress:
-            while batch := list(itertools.islice(examples, 4)):
-                prepared = np.stack([spec.prepare(validation.decode(encoded))[0] for _, encoded, _ in batch])
+        pictures, number = validation.sample(paths, count)
+        with tqdm(total=number, desc=purpose, unit="img") as progress:
+            while batch := list(itertools.islice(pictures, 4)):
+                prepared = np.stack([spec.prepare(picture.image)[0] for picture in batch])
                 yield spec.normalize(tf.constant(prepared, tf.float32))
                 progress.update(len(batch))
 
-    equalization.equalize(quantizable.network, batches("equalize"))
+    equalized = list(equalization.equalize(quantizable.network, batches("equalize")))
     quantizable.calibrate(batches("calibrate"), shown=reference.detector.shown)
     for name, (least, greatest) in reference.detector.saturated().items():
         low, high = quantizable.ranges[name].numpy()
         quantizable.ranges[name].assign([max(low, least), min(high, greatest)])
+    return equalized
 
 
 def _parity_report(recipe: Recipe, detectors, references, precisions, count) -> dict:

@@ -22,7 +22,7 @@ from facedet.runtime.input_spec import InputSpec
 layers = keras.layers
 _OBSERVED_IMAGES = 4  # of a (global) batch: its ranges are averaged over many batches
 _MOMENTUM = 0.99
-CALIBRATION_QUANTILE = 0.97
+INNER_QUANTILE, OUTPUT_QUANTILE = 0.8, 0.97  # of what calibration sees: the first was better than .97 and .5 (configs/RUNS.md)
 
 
 class QuantizableNetwork:
@@ -62,11 +62,17 @@ class QuantizableNetwork:
             self._observe(name, values)
         return outputs
 
-    def calibrate(self, batches: Iterable, quantile: float = CALIBRATION_QUANTILE, shown: Callable[[dict], dict] = lambda _: {}) -> None:
+    def calibrate(
+        self,
+        batches: Iterable,
+        shown: Callable[[dict], dict] = lambda _: {},
+        inner_quantile: float = INNER_QUANTILE,
+        output_quantile: float = OUTPUT_QUANTILE,
+    ) -> None:
         """The ranges of a network that was trained in float: of each picture's least and greatest values a quantile, anew.
 
         Not of all values: a face is rare in a map, and what it gives must not be cut off. Not the extremes of all pictures: one odd
-        picture would take the grid from all others, of outputs too.
+        picture would take the grid from all others. What is cut off within the network costs less than in its outputs.
         batches: normalized images [B, H, W, 3].
         shown: the outputs -> {name: bool, as its values}, those that count, where not all do (Detector.shown). A picture with none of
         a name's is none of its pictures; where no picture has any, all values count.
@@ -86,7 +92,9 @@ class QuantizableNetwork:
             return result
 
         seen = [{name: values.numpy() for name, values in extremes(images).items()} for images in batches]
+        outputs = self._names_of_outputs()
         for name, variable in self.ranges.items():
+            quantile = output_quantile if name in outputs else inner_quantile
             every, counting = np.concatenate([batch[name] for batch in seen], 1)
             counting = counting[np.isfinite(counting).all(1)]
             least, greatest = (counting if len(counting) else every).T
@@ -112,6 +120,15 @@ class QuantizableNetwork:
         empty = [name for name in self.ranges if not self._is_collected(name)]
         if empty:
             raise NotQuantizableError(f"No range was ever collected for {', '.join(empty[:3])} ({len(empty)} in all): calibrate first.")
+
+    def _names_of_outputs(self) -> set[str]:
+        """Of the ranges of what the network gives, as it is or moved."""
+        ends, names = {id(output) for output in self.network.outputs}, set()
+        for step in reversed(self._steps):
+            if id(step.target) in ends:
+                names |= {step.name} - {None}
+                ends |= {id(source) for source in step.sources if step.name is None}
+        return names
 
     def _is_collected(self, name: str) -> bool:
         low, high = self.ranges[name].numpy()

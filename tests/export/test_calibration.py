@@ -4,9 +4,10 @@ import types
 
 import numpy as np
 import pytest
-from conftest import BOXES_CONFIG, MAIN_CONFIG, SHIPPED
+from conftest import BOXES_CONFIG, MAIN_CONFIG, NARROW_CONFIG, ROOT, SHIPPED, config_text, run
 
 from facedet.detectors import registry
+from facedet.evaluation import validation
 from facedet.evaluation.checkpoint_detector import CheckpointDetector
 from facedet.export import exporter
 from facedet.quantization.network import QuantizableNetwork
@@ -40,6 +41,18 @@ def test_one_odd_picture_does_not_take_the_grid(reference):
     reference.quantizable.calibrate([np.concatenate([diagonal(0.2)] * 4)] * 12 + [diagonal(20.0), diagonal(-20.0)])
     least, greatest = reference.quantizable.ranges["class_head_0"].numpy()
     assert -1 < least <= 0 and 9.9 < greatest < 11  # without a quantile -1000 and 1000
+
+
+def test_within_the_network_a_fifth_of_the_pictures_may_be_cut_off():
+    """Where outputs are joined at the end, they are outputs all the same."""
+    image = tf.keras.Input((32, 32, 3))
+    within = tf.keras.layers.Conv2D(3, 1, name="within", kernel_initializer="ones")(image)
+    heads = [tf.keras.layers.Conv2D(3, 1, name=name, kernel_initializer="ones")(within) for name in ("first", "second")]
+    quantizable = QuantizableNetwork(tf.keras.Model(image, {"joined": tf.keras.layers.Concatenate()(heads)}))
+    quantizable.calibrate([np.full((1, 32, 32, 3), value, np.float32) for value in np.linspace(0, 1, 101)])
+    greatest = {name: bounds.numpy()[1] for name, bounds in quantizable.ranges.items()}
+    assert greatest["within"] == pytest.approx(3 * 0.8, rel=1e-3)
+    assert greatest["first"] == greatest["second"] == pytest.approx(9 * 0.97, rel=1e-3)
 
 
 def test_what_no_file_shows_takes_no_grid(reference):
@@ -98,3 +111,29 @@ def test_a_trained_range_does_not_cut_off_the_best_scores():
     for level in range(4):
         np.testing.assert_allclose(ranges[f"class_head_{level}"], [-4.44, 4.44], atol=0.01)
         assert ranges[f"box_head_{level}"][0] != -ranges[f"box_head_{level}"][1]  # only scores' are laid
+
+
+def test_the_command_writes_a_start_that_computes_the_same(records_dir, tmp_path):
+    """Of a trained detector: more alike channels, a range for every activation, and int8 at once."""
+    config = tmp_path / "narrow.config"
+    config.write_text(config_text(records_dir, NARROW_CONFIG))
+    shipped = ROOT / "exported_models" / NARROW_CONFIG.stem / "checkpoint"
+    given = ["--pipeline_config_path", config, "--checkpoint", shipped, "--calibration_images", "8"]
+    said = run("scripts/equalize_checkpoint.py", *given, "--output", tmp_path / "start")
+    assert "layers give equalized, ranges of 8 pictures" in said
+    recipe = pipeline_config.read(str(config))
+    before, after = (CheckpointDetector.from_checkpoint(recipe, str(folder)) for folder in (shipped, tmp_path / "start"))
+    assert after.quantize
+    shown, _ = validation.sample(sorted(map(str, records_dir.glob("*val*"))), 1)
+    picture = before.detector.input.normalize(tf.constant(before.detector.input.prepare(next(shown).image)[0][None], tf.float32))
+    for name, head in before.quantizable.network(picture, training=False).items():
+        np.testing.assert_allclose(after.quantizable.network(picture, training=False)[name], head, atol=0.02)
+
+    def depthwise_input(detector):
+        network = detector.quantizable.network
+        values = tf.keras.Model(network.inputs, network.get_layer("Conv1_relu").output)(picture).numpy().max((0, 1, 2))
+        return values[values > 0.01 * values.max()]
+
+    assert np.std(np.log(depthwise_input(after))) < 0.8 * np.std(np.log(depthwise_input(before)))
+    said = run("scripts/equalize_checkpoint.py", *given[:-1], "0", "--output", tmp_path / "no", code=2)
+    assert "at least 1" in said and not (tmp_path / "no").exists()

@@ -1,4 +1,4 @@
-"""Equalized depthwise outputs: the same function in float, and an int8 form that one enormous channel does not spoil."""
+"""Equalized channels: the same function in float, and an int8 form that one enormous channel does not spoil."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ PICTURES = [np.random.default_rng(seed).uniform(-1, 1, (2, 16, 16, 3)).astype(np
 
 def lost(made):
     quantizable = QuantizableNetwork(made)
-    quantizable.calibrate(PICTURES, 1.0)
+    quantizable.calibrate(PICTURES, inner_quantile=1.0, output_quantile=1.0)
     exact = made(PICTURES[0])["head"].numpy()
     return np.abs(quantizable.simulate(PICTURES[0], training=False)["head"] - exact).mean() / exact.std()
 
@@ -48,5 +48,50 @@ def test_an_enormous_channel_leaves_the_others_their_grid(activation):
     assert lost(made) < 0.2 * spoilt
 
 
-def test_a_bounded_activation_between_is_left_alone():
-    assert equalization.equalize(network(layers.ReLU(6.0)), PICTURES) == {}
+def stem(gammas):
+    """A convolution, ReLU6, zeros around, and the depthwise convolution that reads it: four channels, as wide as their gammas."""
+    tf.keras.utils.set_random_seed(5)
+    image = tf.keras.Input((16, 16, 3))
+    x = layers.BatchNormalization(name="wide")(layers.Conv2D(4, 1, use_bias=False, name="first")(image))
+    x = layers.ZeroPadding2D(1)(layers.ReLU(6.0, name="bounded")(x))
+    made = tf.keras.Model(image, {"head": layers.DepthwiseConv2D(3, name="depthwise")(x)})
+    _, *others = made.get_layer("wide").get_weights()
+    made.get_layer("wide").set_weights([np.float32(gammas), *others])
+    return made
+
+
+def widths(made):
+    return np.abs(tf.keras.Model(made.inputs, made.get_layer("bounded").output)(np.concatenate(PICTURES))).max((0, 1, 2))
+
+
+def rounded_widths(made):
+    """How many values of the common grid each channel reaches."""
+    quantizable = QuantizableNetwork(made)
+    quantizable.calibrate(PICTURES, inner_quantile=1.0, output_quantile=1.0)
+    return widths(made) * 255 / quantizable.ranges["bounded"].numpy()[1]
+
+
+def test_what_a_depthwise_convolution_alone_reads_becomes_equally_wide_below_the_bound():
+    made = stem([0.5, 0.05, 0.005, 1])
+    before, spoilt = made(PICTURES[0])["head"].numpy(), rounded_widths(made)
+    assert set(equalization.equalize(made, PICTURES)) == {"first"}
+    wide = widths(made)
+    assert wide.max() < 3.1 and wide.min() > 0.8 * wide.max(), wide
+    np.testing.assert_allclose(made(PICTURES[0])["head"], before, rtol=1e-4, atol=1e-6)
+    assert spoilt[2] < 10 and rounded_widths(made).min() > 100, "values of the grid that a channel's greatest value is from 0"
+
+
+def test_a_channel_that_the_bound_cuts_off_is_left_alone():
+    made = stem([50, 0.05, 0.5, 1])
+    before = made(PICTURES[0])["head"].numpy()
+    assert widths(made)[0] == 6
+    scales = equalization.equalize(made, PICTURES)["first"]
+    assert scales[0] == 1 and scales[1] < 0.1
+    np.testing.assert_allclose(made(PICTURES[0])["head"], before, rtol=1e-4, atol=1e-5)
+
+
+def test_what_something_else_reads_too_is_left_alone():
+    image = tf.keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 1, name="first")(image)
+    made = tf.keras.Model(image, {"head": layers.Add()([layers.Conv2D(3, 1, name="second")(x), x])})
+    assert equalization.equalize(made, PICTURES) == {}
