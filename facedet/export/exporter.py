@@ -159,10 +159,8 @@ def _full_disk_named(output_dir: pathlib.Path, detector):
 def calibrate(reference: CheckpointDetector, paths: list[str], count: int) -> list[str]:
     """Equalizes a float network and collects the ranges of its activations, on an even sample of `count` pictures of the records.
 
-    Returns the names of the layers that were equalized.
-
-    Those of scores end where the files' do: a background of -100 would leave a face few of the 256 values. Those of boxes and points
-    are of what the files show.
+    Ranges of scores end where the files' do: a background of -100 would leave a face few of the 256 values. Those of boxes and points
+    are of what the files show. Returns the names of the layers that were equalized.
     """
     spec, quantizable = reference.detector.input, reference.quantizable
 
