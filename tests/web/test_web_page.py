@@ -98,13 +98,16 @@ def test_boxes_and_scores_of_int8_are_pythons(seen, face):
     (path,) = SHIPPED.glob("*_int8.tflite")
     boxes, scores, points = FaceDetector(path, score_threshold=0.0).detect_resized(resize(face, 224, 224))
     in_page = [np.asarray(values, np.float32) for values in seen["outputs"][str(path)]]
-    # Of equal scores NON_MAX_SUPPRESSION_V4 takes first what its platform's heap does, and 8 bits make low scores equal.
+    # Of two boxes with one score NON_MAX_SUPPRESSION_V4 takes first what its platform's heap does, and 8 bits give low scores to many: below
+    # the face the page may keep the box that Python suppressed, from IoU .5 on.
     count = int((scores >= 0.15).sum())
     assert int(in_page[3][0]) >= count == int((in_page[1][: int(in_page[3][0])] >= 0.15).sum()) >= 2
     assert len(np.unique(scores[:count])) == count
     np.testing.assert_allclose(in_page[1][:count], scores[:count], rtol=3e-7)
-    np.testing.assert_allclose(in_page[2].reshape(-1, 5, 2)[:count], points[:count], atol=3e-7)
-    np.testing.assert_allclose(in_page[0].reshape(-1, 4)[:count], boxes[:count], atol=3e-7)
+    np.testing.assert_allclose(in_page[2].reshape(-1, 5, 2)[0], points[0], atol=3e-7)
+    np.testing.assert_allclose(in_page[0].reshape(-1, 4)[0], boxes[0], atol=3e-7)
+    for mine, pythons in zip(in_page[0].reshape(-1, 4)[1:count], boxes[1:count], strict=True):
+        assert overlap(mine, pythons) > 0.5
 
 
 @needs_browser
